@@ -1,0 +1,1 @@
+"""What to read from a BIDS dataset and what to write into its derivatives."""

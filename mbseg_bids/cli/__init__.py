@@ -1,0 +1,1 @@
+"""Command lines. Nothing heavy is imported before the arguments parse."""

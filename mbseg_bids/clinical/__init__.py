@@ -1,0 +1,1 @@
+"""Clinical vocabulary: sizes, classes, patterns."""

@@ -1,0 +1,1 @@
+"""Files shipped with the package: weights, templates, atlas, specifications."""

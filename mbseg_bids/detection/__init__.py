@@ -1,0 +1,1 @@
+"""From a probability for every candidate voxel to lesions: the heart of the method."""

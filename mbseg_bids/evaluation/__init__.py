@@ -1,0 +1,1 @@
+"""Agreement between two segmentations, at voxel and lesion level."""

@@ -1,0 +1,1 @@
+"""Group tables made from the sessions' tables alone."""

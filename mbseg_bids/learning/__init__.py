@@ -1,0 +1,1 @@
+"""Training: sampling, rotation, the two stages, the trainer."""

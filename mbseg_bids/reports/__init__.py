@@ -1,0 +1,1 @@
+"""Individual and group HTML reports."""

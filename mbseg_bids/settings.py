@@ -1,0 +1,132 @@
+"""Settings of a run: frozen dataclasses passed down; never global.
+
+Every value has one default here, can be set in a TOML file (one table for each class below) or on the command line,
+and is written back to ``logs/`` beside the results.
+"""
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mbseg_bids.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+RegistrationPreset = Literal["default", "coarse"]
+
+
+@dataclass(frozen=True)
+class AnatomySettings:
+    """How the anatomy is found."""
+
+    registration: RegistrationPreset = "default"
+    """``default``: deformable registration to 1 mm; ``coarse``: to 2 mm, for demos and tests."""
+    n4_iterations: int = 50
+    """Largest number of N4 iterations at each of the levels."""
+    random_seed: int = 0
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How voxels become lesions."""
+
+    patch_size: int = 28
+    """Side of a patch, mm (and voxels: the detection grid has 1 mm in plane)."""
+    probability_threshold: float = 0.5
+    ratio_threshold: float = 1.2
+    """Smallest mean-of-ring / voxel intensity quotient that keeps a border voxel."""
+    ratio_threshold_deep_gm: float = 1.4
+    search_quotient: float = 1.1
+    """Smallest local-median / voxel quotient of a candidate voxel."""
+    exhaustive: bool = False
+    """Classify every brain voxel instead of the search mask."""
+    minimum_diameter: float = 0.0
+    """Lesions of smaller equal-sphere diameter (mm) are not counted; 0 keeps all, as in the paper."""
+    maximum_diameter: float = 10.0
+    """Lesions of larger equal-sphere diameter (mm) are listed apart as macrohaemorrhages."""
+    weights: str = "default"
+    """Name of shipped weights, or the path of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """What the run may use."""
+
+    n_procs: int = 1
+    omp_nthreads: int = 1
+    mem_gb: float | None = None
+    device: Device = "auto"
+    batch_size: int = 64
+    stop_on_first_crash: bool = False
+    resource_monitor: bool = False
+    write_graph: bool = False
+    clean_workdir: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the result of a run, and what it may use."""
+
+    anatomy: AnatomySettings = field(default_factory=AnatomySettings)
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+
+    def override(self, **tables: dict[str, Any]) -> "Settings":
+        """Return these settings with single values replaced, table by table.
+
+        Raises
+        ------
+        UsageError
+            On an unknown table or key, or a value of the wrong kind; the message names the valid ones.
+        """
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {}
+        for table, values in tables.items():
+            if table not in known:
+                raise UsageError(f"unknown settings table [{table}]", f"one of: {', '.join(known)}")
+            changed[table] = _replace_checked(known[table], table, values)
+        return replace(self, **changed)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the settings as nested plain values."""
+        return asdict(self)
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML text that :func:`from_toml` reads back."""
+        lines: list[str] = []
+        for table, values in self.as_dict().items():
+            lines.append(f"[{table}]")
+            lines += [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None]
+            lines.append("")
+        return "\n".join(lines)
+
+
+def from_toml(path: Path, base: Settings | None = None) -> Settings:
+    """Read settings from a TOML file; what the file leaves out keeps the value of ``base``."""
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read settings file {path}: {error}", "give a TOML file") from error
+    return (base or Settings()).override(**tables)
+
+
+def _replace_checked(settings: Any, table: str, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise UsageError(f"settings [{table}] is not a table", "write [table] and key = value lines")
+    defaults = {f.name: getattr(type(settings)(), f.name) for f in fields(settings)}
+    for key, value in values.items():
+        if key not in defaults:
+            raise UsageError(f"unknown setting {table}.{key}", f"one of: {', '.join(defaults)}")
+        kind = type(defaults[key])
+        accepted = (int, float, type(None)) if kind in (float, type(None)) else (kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise UsageError(f"setting {table}.{key} cannot be {value!r}", f"give a {kind.__name__}")
+    return replace(settings, **values)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

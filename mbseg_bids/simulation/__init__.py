@@ -1,0 +1,1 @@
+"""Simulated scans by MR physics: anatomy, relaxation, susceptibility, lesions, mimics, acquisition."""
