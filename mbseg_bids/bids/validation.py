@@ -51,19 +51,12 @@ def read_description(dataset: Path) -> dict[str, Any]:
     return description
 
 
-def check_output(output_dir: Path, bids_dir: Path) -> None:
-    """Make the output folder if need be, and try to write in it.
-
-    Raises
-    ------
-    CannotWriteError
-        If the output would overwrite the input dataset, or cannot be written.
-    """
+def check_distinct(output_dir: Path, bids_dir: Path) -> None:
+    """Raise CannotWriteError if the results would be written over the input dataset."""
     if output_dir.resolve() == bids_dir.resolve():
         raise CannotWriteError(
             "the output folder is the input dataset itself", f"give another, such as {bids_dir}/derivatives/mbseg"
         )
-    check_writable(output_dir, "output folder")
 
 
 def check_writable(folder: Path, what: str) -> None:
