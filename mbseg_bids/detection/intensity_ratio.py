@@ -88,7 +88,7 @@ def apply_intensity_ratio(
     present = np.unique(labels[labels > 0])
     if missing := [int(label) for label in present if label not in thresholds]:
         raise ValueError(f"no intensity ratio threshold for the labels {missing}")
-    geometry = _Geometry.of(spacing)
+    geometry = RingGeometry.of(spacing)
     pieces = _Pieces(labels, {int(label): float(thresholds[label]) for label in present})
     changed, n_passes = np.ones(labels.shape, dtype=bool), 0
     while True:
@@ -114,7 +114,7 @@ def contrast_ratios(
 
     NaN without a ring; infinity for a component without any signal. Arguments as in :func:`apply_intensity_ratio`.
     """
-    geometry, ratios = _Geometry.of(spacing), {}
+    geometry, ratios = RingGeometry.of(spacing), {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
@@ -130,11 +130,17 @@ def contrast_ratios(
 
 
 @dataclass(frozen=True, eq=False)
-class _Geometry:
+class RingGeometry:
     """How far a ring reaches on one grid.
 
-    ``element`` is the structuring element of the dilation, ``faces`` that of the border, ``reach`` the half width of
-    the element in voxels along each axis.
+    Attributes
+    ----------
+    element
+        Structuring element of the dilation that makes the ring.
+    faces
+        Structuring element of the neighbours that a border voxel lacks one of.
+    reach
+        Half width of ``element`` in voxels along each axis.
     """
 
     element: npt.NDArray[np.bool_]
@@ -142,7 +148,8 @@ class _Geometry:
     reach: tuple[int, int, int]
 
     @classmethod
-    def of(cls, spacing: tuple[float, float, float]) -> "_Geometry":
+    def of(cls, spacing: tuple[float, float, float]) -> "RingGeometry":
+        """Return the geometry for a voxel size in mm; axis 2 goes across the slices."""
         # In plane the ring is whole voxels wide: 2 of them on the detection grid, whose voxels may be 0.95-1.05 mm.
         in_plane = [max(1, round(RING_MM / spacing[axis])) for axis in (0, 1)]
         across = int(RING_MM * (1 + TOLERANCE) / spacing[2])  # 0 where slices are more than 2 mm apart
@@ -187,7 +194,7 @@ def _failing(
     labels: npt.NDArray[np.int32],
     piece: int,
     brain: npt.NDArray[np.bool_],
-    geometry: _Geometry,
+    geometry: RingGeometry,
     pieces: _Pieces,
 ) -> npt.NDArray[np.bool_]:
     """Return the border voxels of a piece that are not dark enough, in its window."""
@@ -205,7 +212,7 @@ def _failing(
 
 
 def _ring(
-    own: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer], brain: npt.NDArray[np.bool_], geometry: _Geometry
+    own: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer], brain: npt.NDArray[np.bool_], geometry: RingGeometry
 ) -> npt.NDArray[np.bool_]:
     return ndimage.binary_dilation(own, geometry.element) & (labels == 0) & brain
 
