@@ -90,18 +90,18 @@ def apply_intensity_ratio(
         raise ValueError(f"no intensity ratio threshold for the labels {missing}")
     geometry = RingGeometry.of(spacing)
     pieces = _Pieces(labels, {int(label): float(thresholds[label]) for label in present})
-    changed, n_passes = np.ones(labels.shape, dtype=bool), 0
+    changed, altered, n_passes = np.ones(labels.shape, dtype=bool), set(), 0
     while True:
         n_passes += 1
         removed = np.zeros(labels.shape, dtype=bool)
         for piece, window in pieces.windows(geometry.reach):
-            if changed[window].any():  # otherwise the last pass has already found it stable
+            # Where neither the piece nor its surroundings changed, the last pass has already found it stable.
+            if piece in altered or changed[window].any():
                 failing = _failing(t2star[window], pieces.labels[window], piece, brain[window], geometry, pieces)
                 removed[window] |= failing
         if not removed.any():
             return RatioResult(np.where(pieces.labels > 0, labels, 0).astype(np.int32), n_passes)
-        pieces.remove(removed)
-        changed = removed
+        changed, altered = removed, pieces.remove(removed)
 
 
 def contrast_ratios(
@@ -175,9 +175,10 @@ class _Pieces:
         boxes = enumerate(ndimage.find_objects(self.labels), start=1)
         return [(piece, _widen(box, reach, self.labels.shape)) for piece, box in boxes if box is not None]
 
-    def remove(self, removed: npt.NDArray[np.bool_]) -> None:
-        """Clear voxels, and give every piece that has come loose a label of its own."""
-        touched = np.unique(self.labels[removed])
+    def remove(self, removed: npt.NDArray[np.bool_]) -> set[int]:
+        """Clear voxels, give every piece that has come loose a label of its own, and return the pieces concerned."""
+        touched = np.unique(self.labels[removed]).tolist()
+        altered = set(touched)
         boxes = ndimage.find_objects(self.labels)
         self.labels[removed] = 0
         for piece in touched:
@@ -185,8 +186,10 @@ class _Pieces:
             parts, n = ndimage.label(view == piece, structure=TOUCHING)
             for part in range(2, n + 1):
                 new = max(self.thresholds) + 1
-                self.thresholds[new] = self.thresholds[int(piece)]
+                self.thresholds[new] = self.thresholds[piece]
+                altered.add(new)
                 view[parts == part] = new
+        return altered
 
 
 def _failing(

@@ -8,6 +8,9 @@ Dadar et al. 2022 (Discussion) propose the same: leave out CSF and what is hyper
 import numpy as np
 import numpy.typing as npt
 
+from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.settings import DetectionSettings
+
 NEIGHBOURHOOD_MM = 9.0
 """Side of the in-plane square whose median stands for the tissue around a voxel."""
 CAP_PERCENTILE = 60.0
@@ -18,6 +21,41 @@ VERY_DARK_QUOTIENT = 1.5
 A lesion wider than about 7 mm fills more than half of its own neighbourhood, so its middle equals the local median."""
 CSF_QUOTIENT = 1.2
 """Quotient asked of voxels labelled CSF: the smallest default threshold of the intensity ratio rule, no margin."""
+
+
+def voxels_to_classify(
+    t2star: npt.NDArray[np.floating],
+    brain: npt.NDArray[np.bool_],
+    tissue: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    settings: DetectionSettings,
+) -> npt.NDArray[np.int64]:
+    """Return the indices of the voxels a run classifies, shape (N, 3), in array order.
+
+    Every brain voxel with ``settings.exhaustive``; else the search mask. The mask never asks for more contrast than
+    the intensity ratio rule will: a user who lowers a ratio threshold also widens the search.
+
+    Parameters
+    ----------
+    t2star, brain, tissue
+        Shape (I, J, K), detection grid; tissue by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`.
+    spacing
+        Voxel size in mm along the three axes.
+    settings
+        Search quotient, ratio thresholds, whether to search exhaustively.
+    """
+    if settings.exhaustive:
+        return np.argwhere(brain)
+    smallest_ratio = min(settings.ratio_threshold, settings.ratio_threshold_deep_gm)
+    mask = search_mask(
+        t2star,
+        brain,
+        tissue == CSF,
+        spacing=spacing,
+        quotient=min(settings.search_quotient, smallest_ratio),
+        csf_quotient=min(CSF_QUOTIENT, smallest_ratio),
+    )
+    return np.argwhere(mask)
 
 
 def search_mask(
