@@ -83,8 +83,8 @@ def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
 def _anatomy(sessions: Sequence[Mapping[str, Any]], versions: Mapping[str, str], settings: Mapping[str, Any]) -> str:
     text = (
         "Each image was corrected for intensity bias with N4 (Tustison 2010; "
-        f"SimpleITK {versions.get('SimpleITK', 'n/a')}). T1w and T2w were registered rigidly to the T2*-weighted image, "
-        "and the T1w to the ICBM152 template, affinely and deformably "
+        f"SimpleITK {versions.get('SimpleITK', 'n/a')}). T1w and T2w were registered rigidly to the T2*-weighted "
+        "image, and the T1w to the ICBM152 template, affinely and deformably "
         f"({'2 mm' if settings['registration'] == 'coarse' else '1 mm'}), with Greedy (Yushkevich 2016; picsl-greedy "
         f"{versions.get('picsl-greedy', 'n/a')}). Each registration was checked by image similarity and brain overlap. "
         "Intensities were standardised linearly to 0-100 inside the brain mask."
@@ -102,11 +102,11 @@ def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result:
     where = "every brain voxel" if settings["exhaustive"] else "every brain voxel that is locally dark on T2*"
     return (
         f"A ResNet-50 (He 2016; weights {Path(str(name)).name}; torch {versions.get('torch', 'n/a')}) classified "
-        f"{where} from a patch of {settings['patch_size']} x {settings['patch_size']} mm in the slice plane. Voxels with "
-        f"a microbleed probability of at least {settings['probability_threshold']:g} were joined into 26-connected "
+        f"{where} from a patch of {settings['patch_size']} x {settings['patch_size']} mm in the slice plane. Voxels "
+        f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into 26-connected "
         "components, whose border voxels were removed until the mean T2* signal around the component was at least "
-        f"{settings['ratio_threshold']:g} times ({settings['ratio_threshold_deep_gm']:g} times in deep grey matter) that "
-        "of each border voxel. Lesions with an equal-sphere diameter above "
+        f"{settings['ratio_threshold']:g} times ({settings['ratio_threshold_deep_gm']:g} times in deep grey matter) "
+        "that of each border voxel. Lesions with an equal-sphere diameter above "
         f"{settings['maximum_diameter']:g} mm were not counted as microbleeds."
     )
 

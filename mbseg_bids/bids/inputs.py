@@ -26,7 +26,7 @@ none yet, ``GRE`` is the magnitude of the proposed ``swi/`` folder, ``T2star`` a
 _NOT_T2W = re.compile(r"hemo|swi|gre|t2s|flair", re.IGNORECASE)
 """``acq-`` labels by which a T2*-weighted (or FLAIR) image has been called T2w."""
 
-_PROJECTION = re.compile(r"_(acq|rec|desc|proc)-[a-z0-9]*mip", re.IGNORECASE)
+_PROJECTION = re.compile(r"_(acq|rec|desc|proc)-[a-z0-9]*(mip|minip)", re.IGNORECASE)
 """Minimum- and maximum-intensity projections are no volumes of single slices."""
 
 _ELSEWHERE = r"^/(sourcedata|derivatives|code|stimuli|models|phenotype|\.)"

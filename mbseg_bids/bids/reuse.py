@@ -6,7 +6,13 @@ from pathlib import Path
 from mbseg_bids.bids.inputs import session_label
 from mbseg_bids.errors import UsageError
 
-_ASEG_NAMES = ("aparc+aseg.mgz", "aparc.a2009s+aseg.mgz", "aparc.DKTatlas+aseg.deep.mgz", "aseg.mgz", "aseg.presurf.mgz")
+_ASEG_NAMES = (
+    "aparc+aseg.mgz",
+    "aparc.a2009s+aseg.mgz",
+    "aparc.DKTatlas+aseg.deep.mgz",
+    "aseg.mgz",
+    "aseg.presurf.mgz",
+)
 """FreeSurfer volumes that carry the labels of ``aseg``, best first; the third is FastSurfer's."""
 
 _FS_T1W_NAMES = ("nu.mgz", "T1.mgz", "orig_nu.mgz", "norm.mgz", "orig.mgz")

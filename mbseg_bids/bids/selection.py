@@ -45,6 +45,11 @@ class Selected:
     ambiguous: bool = False
     """True if the choice among several was by order of name alone."""
 
+    @property
+    def path(self) -> Path:
+        """First path, which stands for the image."""
+        return self.paths[0]
+
 
 def select(candidates: Sequence[Candidate], *, filtered: bool = False, echo: str = "mean") -> Selected | None:
     """Choose one of several images.

@@ -1,5 +1,6 @@
 """Cheap checks made before any work: they turn the commonest bad input into one clear line and an exit code."""
 
+import gzip
 import json
 import tempfile
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def check_image(path: Path) -> ImageHeader:
     header = read_header(path)
     try:
         data = np.asanyarray(_open(path).dataobj)
+        _read_to_end(path)
     except Exception as error:  # zlib, EOF, value and OS errors: whatever the damage, it is the file's
         raise UnreadableDataError(f"{path.name} is truncated or damaged: {error}", "restore the file") from error
     finite = data[np.isfinite(data)] if data.dtype.kind == "f" else data
@@ -118,6 +120,14 @@ def check_image(path: Path) -> ImageHeader:
     if finite.min() == finite.max():
         raise UnreadableDataError(f"{path.name} is constant ({finite.flat[0]})", "restore the file")
     return header
+
+
+def _read_to_end(path: Path) -> None:
+    """Read a compressed file to its checksum, which nibabel leaves out."""
+    if path.name.endswith((".gz", ".mgz")):
+        with gzip.open(path, "rb") as stream:
+            while stream.read(1 << 22):
+                pass
 
 
 def orientation_is_stated(path: Path) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
-from mbseg_bids.bids.inputs import Session
 from mbseg_bids.bids.outputs import write_dataset_files
 from mbseg_bids.cli.environment import prepare_environment
 from mbseg_bids.cli.parser import Request
@@ -66,6 +65,8 @@ def run_participant(request: Request) -> str:
     if request.dry_run:
         print(describe(sessions, plans, request.bids_dir))
         return ending(Outcome(done=[plan.session.label for plan in plans], failed=problems), "would run")
+    for label, error in problems.items():
+        LOGGER.error("%s cannot run: %s", label, error)
     if not plans:
         return ending(Outcome(failed=problems), "")
     write_dataset_files(request.output_dir, request.bids_dir, description)
@@ -83,7 +84,7 @@ def ending(outcome: Outcome, verb: str = "done") -> str:
     earlier = f", {len(outcome.skipped)} of them by an earlier run" if outcome.skipped else ""
     if not outcome.failed:
         return f"{_count(n_good)} {verb}{earlier}"
-    first_label, first = next(iter(outcome.failed.items()))
+    first = next(iter(outcome.failed.values()))
     others = len(outcome.failed) - 1
     if n_good == 0 and len({type(error) for error in outcome.failed.values()}) == 1:
         what = first.what if others == 0 else f"{first.what}; and {others} more of the kind"
@@ -117,8 +118,6 @@ def _check_folders(request: Request) -> dict[str, Any]:
 def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
     """Compute what is not done yet, then the reports; one session that fails stops no other."""
     outcome = Outcome(failed=dict(problems))
-    for label, error in problems.items():
-        LOGGER.error("%s cannot run: %s", label, error)
     todo = [plan for plan in plans if not plan.done]
     outcome.skipped = [plan.session.label for plan in plans if plan.done]
     if todo and not request.boilerplate_only:
@@ -148,7 +147,7 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
     for plan in plans:
         progress.remove_done(request.output_dir, plan.session.label)
         for contrast, image in plan.session.images.items():
-            LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.paths[0].name, image.reason)
+            LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.path.name, image.reason)
         for warning in plan.session.warnings:
             LOGGER.warning("%s: %s", plan.session.label, warning)
     workflow = init_mbseg_wf(

@@ -18,10 +18,13 @@ from mbseg_bids.bids.outputs import (
     sidecar_of,
     template_outputs,
 )
-from mbseg_bids.interfaces.bids import FinishSession, MeanOfEchoes, WriteDerivative
+from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
+from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
+from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import init_anatomy_wf
 from mbseg_bids.workflows.detection import init_detection_wf
+from mbseg_bids.workflows.spaces import init_lesions_in_space_wf
 
 WORKFLOW_NAME = "mbseg_wf"
 
@@ -84,7 +87,7 @@ def init_session_wf(
 ) -> Workflow:
     """Build the workflow of one session.
 
-    Workflow graph: T1w, T2w, T2* -> anatomy -> detection -> lesions in T1w and template space -> derivatives -> summary.
+    Workflow graph: T1w, T2w, T2* -> anatomy -> detection -> lesions in other spaces -> derivatives -> summary.
     """
     workflow = Workflow(name=session_workflow_name(plan.session))
     inputs = _init_inputs(workflow, plan)
@@ -105,11 +108,11 @@ def init_session_wf(
     sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
     outputs = [*NATIVE_OUTPUTS]
     if "T1w" in settings.outputs.spaces:
-        sources["in_t1w"] = (_init_mapping(workflow, anatomy, detection, "T1w"), "")
+        sources["in_t1w"] = (_init_mapping(workflow, anatomy, detection, "T1w"), "outputnode.")
         outputs += T1W_OUTPUTS
     if "template" in settings.outputs.spaces:
-        sources["in_template"] = (_init_mapping(workflow, anatomy, detection, "template"), "")
-        outputs += template_outputs(_template_space())
+        sources["in_template"] = (_init_mapping(workflow, anatomy, detection, "template"), "outputnode.")
+        outputs += template_outputs(DEFAULT_TEMPLATE)
     _connect_outputs(workflow, plan, outputs, sources, inputs, bids_dir, output_dir, hide)
     return workflow
 
@@ -127,23 +130,19 @@ def _init_inputs(workflow: Workflow, plan: SessionPlan) -> Node:
     return inputs
 
 
-def _init_mapping(workflow: Workflow, anatomy: Workflow, detection: Workflow, space: str) -> Node:
-    """Return a node with the lesions in another space (``cmb_dseg`` and ``cmb_mask``)."""
-    name = f"in_{space.lower()}"
-    labels = Node(MapLabelsToT1w() if space == "T1w" else MapLabelsToTemplate(), name=f"labels_{name}", mem_gb=2)
-    mask = Node(MaskOfLabels(), name=f"mask_{name}", run_without_submitting=True)
-    lesions = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name=name)
-    fields = MAPPING_FIELDS[space]
+def _init_mapping(workflow: Workflow, anatomy: Workflow, detection: Workflow, space: str) -> Workflow:
+    """Connect and return the workflow that brings the lesions into another space."""
+    mapping = init_lesions_in_space_wf(name=f"in_{space.lower()}_wf", space=space)
+    transforms = [("outputnode.t1w_preproc", "inputnode.t1w"), ("outputnode.t1w_to_t2star", "inputnode.t1w_to_t2star")]
+    if space == "template":
+        transforms.append(("outputnode.t1w_to_template", "inputnode.t1w_to_template"))
     workflow.connect(
         [
-            (detection, labels, [("outputnode.cmb_dseg", "labels")]),
-            (anatomy, labels, [(f"outputnode.{field}", field) for field in fields]),
-            (labels, mask, [("out_file", "in_file")]),
-            (labels, lesions, [("out_file", "cmb_dseg")]),
-            (mask, lesions, [("out_file", "cmb_mask")]),
+            (detection, mapping, [("outputnode.cmb_dseg", "inputnode.labels")]),
+            (anatomy, mapping, transforms),
         ]
     )
-    return lesions
+    return mapping
 
 
 def _connect_outputs(

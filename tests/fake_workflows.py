@@ -1,0 +1,143 @@
+"""Stand-ins for anatomy and detection: they take the same inputs and give the same outputs, in milliseconds.
+
+The interfaces are found by name in worker processes, so they live in a module of their own.
+"""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from mbseg_bids.errors import UnreadableDataError
+
+ANATOMY_FILES = (
+    "t2star_det t2w_det t1w_det brain_det tissue_det regions_det t2star_native_preproc brain_native regions_native "
+    "t1w_preproc brain_t1w regions_t1w t1w_to_t2star t2w_to_t2star t1w_to_template template_to_t1w qc_json"
+).split()
+DETECTION_FILES = "cmb_mask cmb_probseg cmb_dseg cmb_dseg_tsv candidates_dseg candidates_tsv result_json".split()
+
+ROW = {
+    "index": 1, "name": "CMB-001", "region": "deep_gm", "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97,
+    "size_class": "small", "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
+    "probability_mean": 0.9, "probability_max": 0.95, "contrast_ratio": 1.6, "ratio_threshold": 1.4, "flags": "n/a",
+}  # fmt: skip
+
+
+def _save_like(path, name, data, folder):
+    reference = nib.load(path)
+    header = reference.header.copy()
+    header.set_data_dtype(data.dtype)
+    out = Path(folder) / f"{name}.nii.gz"
+    nib.save(nib.Nifti1Image(data, reference.affine, header), out)
+    return str(out)
+
+
+class _AnatomyInputs(BaseInterfaceInputSpec):
+    t1w = File(exists=True, mandatory=True)
+    t2w = File(exists=True, mandatory=True)
+    t2star = File(exists=True, mandatory=True)
+    aseg = File(exists=True)
+
+
+class _AnatomyOutputs(TraitedSpec):
+    files = traits.Dict()
+
+
+class FakeAnatomy(SimpleInterface):
+    """Fail on a T2* brighter than 1000 (as on bad data) or 10,000 (as by a bug)."""
+
+    input_spec = _AnatomyInputs
+    output_spec = _AnatomyOutputs
+
+    def _run_interface(self, runtime):
+        data = np.asarray(nib.load(self.inputs.t2star).dataobj)
+        if data.mean() > 10_000:
+            raise ZeroDivisionError("float division by zero")
+        if data.mean() > 1_000:
+            raise UnreadableDataError("the T2* image is too bright", "scan again")
+        files = {}
+        for name in ANATOMY_FILES:
+            source = self.inputs.t1w if "t1w" in name and "det" not in name else self.inputs.t2star
+            kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
+            image = nib.load(source)
+            files[name] = _save_like(source, name, (np.asarray(image.dataobj) > 90).astype(kind), runtime.cwd)
+        qc = {"registration": {}, "warnings": ["a warning of anatomy"], "reuse": {}, "durations": {"all": 0.1},
+              "work": runtime.cwd}  # fmt: skip
+        files["qc_json"] = str(Path(runtime.cwd) / "qc.json")
+        Path(files["qc_json"]).write_text(json.dumps(qc))
+        self._results["files"] = files
+        return runtime
+
+
+class _DetectionInputs(BaseInterfaceInputSpec):
+    t2star = File(exists=True, mandatory=True)
+    t2star_det = File(exists=True, mandatory=True)
+
+
+class FakeDetection(SimpleInterface):
+    """Find one lesion of two voxels."""
+
+    input_spec = _DetectionInputs
+    output_spec = _AnatomyOutputs
+
+    def _run_interface(self, runtime):
+        shape = nib.load(self.inputs.t2star).shape[:3]
+        lesion = np.zeros(shape, np.uint8)
+        lesion[2, 3, 1:3] = 1
+        files = {
+            name: _save_like(self.inputs.t2star, name, lesion.astype(np.float32 if "prob" in name else np.uint8), runtime.cwd)
+            for name in DETECTION_FILES
+        }
+        candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
+        for name, row in (("cmb_dseg_tsv", ROW), ("candidates_tsv", candidate)):
+            files[name] = str(Path(runtime.cwd) / f"{name}.tsv")
+            Path(files[name]).write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
+        files["result_json"] = str(Path(runtime.cwd) / "result.json")
+        Path(files["result_json"]).write_text(json.dumps({"n_lesions": 1, "warnings": [], "durations": {}}))
+        self._results["files"] = files
+        return runtime
+
+
+def _pick(files, name):
+    return files[name]
+
+
+def _workflow(name, interface, inputs, outputs):
+    from nipype.interfaces.utility import Function
+
+    workflow = Workflow(name=name)
+    inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    work = Node(interface, name="work")
+    workflow.connect(inputnode, "t2star", work, "t2star")
+    for field in set(inputs) & set(interface.inputs.copyable_trait_names()) - {"t2star", "aseg"}:
+        workflow.connect(inputnode, field, work, field)
+    for output in outputs:
+        pick = Node(Function(["files", "name"], ["out"], _pick), name=f"pick_{output}", run_without_submitting=True)
+        pick.inputs.name = output
+        workflow.connect([(work, pick, [("files", "files")]), (pick, outputnode, [("out", output)])])
+    return workflow
+
+
+def init_anatomy_wf(*, name, settings, omp_nthreads, **_):
+    inputs = ["t1w", "t2w", "t2star", "brain_mask", "wmh_mask", "aseg", "t1w_aseg_space"]
+    return _workflow(name, FakeAnatomy(), inputs, ANATOMY_FILES)
+
+
+def init_detection_wf(*, name, settings):
+    inputs = ["t2star", "t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det"]
+    return _workflow(name, FakeDetection(), inputs, DETECTION_FILES)
+
+
+def init_lesions_in_space_wf(*, name, space):
+    """Pass the lesions on as they are."""
+    workflow = Workflow(name=name)
+    fields = ["labels", "t1w", "t1w_to_t2star", "t1w_to_template"]
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name="outputnode")
+    workflow.connect([(inputnode, outputnode, [("labels", "cmb_dseg"), ("labels", "cmb_mask")])])
+    return workflow
