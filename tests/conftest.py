@@ -50,7 +50,9 @@ def make_dataset(tmp_path, save_image):
         root.mkdir(parents=True, exist_ok=True)
         description = {"Name": "test", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
         (root / "dataset_description.json").write_text(json.dumps(description))
-        (root / "README").write_text("A dataset of noise, made by a test to be read by a program and nobody else.\n" * 3)
+        (root / "README").write_text(
+            "A dataset of noise, made by a test to be read by a program and nobody else.\n" * 3
+        )
         for name in names:
             save_image(root / name, spacing=(spacing or {}).get(name, (1.0, 1.0, 2.0)))
         return root

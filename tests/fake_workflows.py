@@ -4,11 +4,13 @@ The interfaces are found by name in worker processes, so they live in a module o
 """
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
@@ -43,18 +45,25 @@ class _AnatomyInputs(BaseInterfaceInputSpec):
     aseg = File(exists=True)
 
 
-class _AnatomyOutputs(TraitedSpec):
-    files = traits.Dict()
+def _outputs(name, files):
+    return type(name, (TraitedSpec,), {"__module__": __name__} | {file: File(exists=True) for file in files})
+
+
+_AnatomyOutputs = _outputs("_AnatomyOutputs", ANATOMY_FILES)
+_DetectionOutputs = _outputs("_DetectionOutputs", DETECTION_FILES)
 
 
 class FakeAnatomy(SimpleInterface):
-    """Fail on a T2* brighter than 1000 (as on bad data) or 10,000 (as by a bug)."""
+    """Fail on a T2* brighter than 1000 (as on bad data), 10,000 (as by a bug); be killed on one
+    brighter than 100,000."""
 
     input_spec = _AnatomyInputs
     output_spec = _AnatomyOutputs
 
     def _run_interface(self, runtime):
         data = np.asarray(nib.load(self.inputs.t2star).dataobj)
+        if data.mean() > 100_000:
+            os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory runs out
         if data.mean() > 10_000:
             raise ZeroDivisionError("float division by zero")
         if data.mean() > 1_000:
@@ -69,7 +78,7 @@ class FakeAnatomy(SimpleInterface):
               "work": runtime.cwd}  # fmt: skip
         files["qc_json"] = str(Path(runtime.cwd) / "qc.json")
         Path(files["qc_json"]).write_text(json.dumps(qc))
-        self._results["files"] = files
+        self._results.update(files)
         return runtime
 
 
@@ -82,44 +91,36 @@ class FakeDetection(SimpleInterface):
     """Find one lesion of two voxels."""
 
     input_spec = _DetectionInputs
-    output_spec = _AnatomyOutputs
+    output_spec = _DetectionOutputs
 
     def _run_interface(self, runtime):
         shape = nib.load(self.inputs.t2star).shape[:3]
         lesion = np.zeros(shape, np.uint8)
         lesion[2, 3, 1:3] = 1
-        files = {
-            name: _save_like(self.inputs.t2star, name, lesion.astype(np.float32 if "prob" in name else np.uint8), runtime.cwd)
-            for name in DETECTION_FILES
-        }
+        kinds = {name: np.float32 if "prob" in name else np.uint8 for name in DETECTION_FILES}
+        files = {n: _save_like(self.inputs.t2star, n, lesion.astype(kind), runtime.cwd) for n, kind in kinds.items()}
         candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
         for name, row in (("cmb_dseg_tsv", ROW), ("candidates_tsv", candidate)):
             files[name] = str(Path(runtime.cwd) / f"{name}.tsv")
             Path(files[name]).write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
         files["result_json"] = str(Path(runtime.cwd) / "result.json")
         Path(files["result_json"]).write_text(json.dumps({"n_lesions": 1, "warnings": [], "durations": {}}))
-        self._results["files"] = files
+        self._results.update(files)
         return runtime
 
 
-def _pick(files, name):
-    return files[name]
-
-
 def _workflow(name, interface, inputs, outputs):
-    from nipype.interfaces.utility import Function
-
     workflow = Workflow(name=name)
     inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     work = Node(interface, name="work")
-    workflow.connect(inputnode, "t2star", work, "t2star")
-    for field in set(inputs) & set(interface.inputs.copyable_trait_names()) - {"t2star", "aseg"}:
-        workflow.connect(inputnode, field, work, field)
-    for output in outputs:
-        pick = Node(Function(["files", "name"], ["out"], _pick), name=f"pick_{output}", run_without_submitting=True)
-        pick.inputs.name = output
-        workflow.connect([(work, pick, [("files", "files")]), (pick, outputnode, [("out", output)])])
+    used = [field for field in inputs if field in interface.inputs.copyable_trait_names() and field != "aseg"]
+    workflow.connect(
+        [
+            (inputnode, work, [(field, field) for field in used]),
+            (work, outputnode, [(field, field) for field in outputs]),
+        ]
+    )
     return workflow
 
 

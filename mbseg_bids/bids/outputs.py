@@ -29,6 +29,7 @@ DESCRIPTIONS = {
 
 _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
+_PREPROC = "Corrected for intensity bias (N4), on the grid as acquired."
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 
@@ -76,22 +77,25 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
     Output("candidates_table", ("detection", "candidates_tsv"), "dseg", "T2starw", {"seg": "CMBcandidates"},
            extension=".tsv"),
     Output("t2star", ("anatomy", "t2star_native_preproc"), "T2starw", "T2starw", {"desc": "preproc"},
-           {"SkullStripped": False}, ("T2starw",), native=True),
+           {"SkullStripped": False, "Description": _PREPROC}, ("T2starw",), native=True),
     Output("t2w", ("anatomy", "t2w_det"), "T2w", "T2starw", {"desc": "preproc"},
            {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
            ("T2w", "T2starw")),
     Output("t1w", ("anatomy", "t1w_det"), "T1w", "T2starw", {"desc": "preproc"},
            {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
            ("T1w", "T2starw")),
-    Output("brain", ("anatomy", "brain_native"), "mask", "T2starw", {"desc": "brain"}, {"Type": "Brain"}, native=True),
+    Output("brain", ("anatomy", "brain_native"), "mask", "T2starw", {"desc": "brain"},
+           {"Type": "Brain", "Description": "Brain mask."}, native=True),
     Output("regions", ("anatomy", "regions_native"), "dseg", "T2starw", {"seg": "regions"},
            {"Description": _REGIONS_TEXT}, table="regions", native=True),
 )  # fmt: skip
 
 T1W_OUTPUTS: tuple[Output, ...] = (
     *_lesion_outputs("in_t1w", "T1w"),
-    Output("t1w_t1w", ("anatomy", "t1w_preproc"), "T1w", None, {"desc": "preproc"}, {"SkullStripped": False}, ("T1w",)),
-    Output("brain_t1w", ("anatomy", "brain_t1w"), "mask", "T1w", {"desc": "brain"}, {"Type": "Brain"}, ("T1w",)),
+    Output("t1w_t1w", ("anatomy", "t1w_preproc"), "T1w", None, {"desc": "preproc"},
+           {"SkullStripped": False, "Description": _PREPROC}, ("T1w",)),
+    Output("brain_t1w", ("anatomy", "brain_t1w"), "mask", "T1w", {"desc": "brain"},
+           {"Type": "Brain", "Description": "Brain mask."}, ("T1w",)),
     Output("regions_t1w", ("anatomy", "regions_t1w"), "dseg", "T1w", {"seg": "regions"},
            {"Description": _REGIONS_TEXT}, ("T1w",), table="regions"),
 )  # fmt: skip
@@ -158,9 +162,10 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
     metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in output.contrasts for p in images[contrast]]
     if output.table in ("lesions", "candidates"):
         metadata |= describe_columns(output.table)
+        metadata["index"] = metadata["index"] | {"Format": "integer"}
     elif output.table == "regions":
         metadata |= {
-            "index": {"Description": "Value in the image."},
+            "index": {"Description": "Value in the image.", "Format": "integer"},
             "name": {"Description": "Name of the region."},
         }
     return metadata
@@ -222,7 +227,7 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
         dataset_description of the input.
     """
     write_json(output_dir / "dataset_description.json", _description(output_dir, bids_dir, source))
-    rows = "".join(f"{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
+    rows = "".join(f"desc-{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
     write_text(output_dir / "descriptions.tsv", "desc_id\tdescription\n" + rows)
     write_text(output_dir / ".bidsignore", "figures\n*.html\n")
     write_text(output_dir / "README.md", _README)

@@ -178,8 +178,6 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
 
 def make_reports(output_dir: Path, participants: Sequence[str]) -> dict[str, MbsegError]:
     """Make the report of each participant; a report that fails is listed and stops nothing."""
-    from mbseg_bids.reports.individual import build_individual_report
-
     failed = {}
     for participant in participants:
         try:
@@ -189,6 +187,13 @@ def make_reports(output_dir: Path, participants: Sequence[str]) -> dict[str, Mbs
             what = f"the report of sub-{participant} could not be made: {type(error).__name__}: {error}"
             failed[f"report of sub-{participant}"] = MbsegError(what, "results are complete; try --reports-only")
     return failed
+
+
+def build_individual_report(output_dir: Path, participant: str) -> None:
+    """Make ``sub-X.html``; what draws it is imported only now."""
+    from mbseg_bids.reports import individual
+
+    individual.build_individual_report(output_dir, participant)
 
 
 def _reports_only(request: Request) -> str:

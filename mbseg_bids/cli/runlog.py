@@ -54,6 +54,7 @@ class RunLog:
         to_file = logging.FileHandler(self.folder / f"{self.stem}.log", encoding="utf-8")
         to_file.setFormatter(_HidingFormatter("%(asctime)s %(levelname)s %(message)s", self.folders))
         to_file.setLevel(logging.INFO)
+        to_file.addFilter(lambda record: record.name != "nipype.workflow" or record.levelno >= logging.WARNING)
         self._handlers = [to_file]
         for name in PACKAGE_LOGGERS:
             logger = logging.getLogger(name)

@@ -160,7 +160,9 @@ def _connect_outputs(
     images = {contrast: image.paths for contrast, image in session.images.items()}
     written = Node(Merge(len(outputs)), name="written", run_without_submitting=True)
     for number, output in enumerate(outputs, start=1):
-        node = Node(WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}")
+        node = Node(
+            WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
+        )
         node.inputs.path = output_path(output, session.participant, session.session).as_posix()
         if output.extension != ".tsv":
             node.inputs.metadata = sidecar_of(output, images, bids_dir)
@@ -171,7 +173,7 @@ def _connect_outputs(
         source, prefix = sources[output.source[0]]
         workflow.connect(source, prefix + output.source[1], node, "in_file")
         workflow.connect(node, "out_file", written, f"in{number}")
-    finish = Node(FinishSession(output_dir=str(output_dir)), name="finish")
+    finish = Node(FinishSession(output_dir=str(output_dir)), name="finish", run_without_submitting=True)
     finish.inputs.label = session.label
     finish.inputs.fingerprint = plan.fingerprint
     finish.inputs.facts = dict(plan.facts)

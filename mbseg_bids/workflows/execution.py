@@ -1,7 +1,11 @@
 """Running a nipype workflow, and telling in one line each what went wrong where."""
 
 import json
+import logging
 import re
+import signal
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,10 @@ from mbseg_bids import errors
 from mbseg_bids.errors import InputOutputError, MbsegError, TemporaryError, UsageError
 from mbseg_bids.settings import ExecutionSettings
 
+LOGGER = logging.getLogger("mbseg")
+
 _OWN = re.compile(r"mbseg_bids\.errors\.(\w+): (.*) \((.*)\)\s*$")
-_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|Killed)\w*): ?(.*)$")
+_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool)): ?(.*)$")
 _WRAPPERS = ("NodeExecutionError", "RuntimeError")
 """What nipype raises around the exception of a node."""
 
@@ -68,7 +74,6 @@ def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> 
         "n_procs": execution.n_procs,
         "mp_context": "forkserver",
         "raise_insufficient": False,
-        "maxtasksperchild": None,
     }
     if execution.mem_gb is not None:
         arguments["memory_gb"] = execution.mem_gb
@@ -95,13 +100,72 @@ def run_workflow(
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
     plugin, arguments = plugin_of(execution, plugin_file)
     try:
-        workflow.run(plugin=plugin, plugin_args=arguments)
+        with _Stop() as stop:
+            arguments = {"status_callback": Progress(stop)} | arguments
+            workflow.run(plugin=_resilient(plugin, arguments), plugin_args=arguments)
     except Exception as error:  # nipype raises plain RuntimeError for any failed node, after all others have run
         failures = read_crashes(crash_dir)
         if not failures:
             raise error_from_text(f"{type(error).__module__}.{type(error).__name__}: {error}") from error
         return failures
     return read_crashes(crash_dir)
+
+
+class _Stop:
+    """Remembers that the run is to stop: nipype takes an interrupt within a node for a failure of that node alone."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Stop":
+        if threading.current_thread() is threading.main_thread():  # signals reach no other
+            self._before = {s: signal.signal(s, self._interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+class Progress:
+    """Says when each step of a session is done, and after how long; for nipype's ``status_callback``."""
+
+    def __init__(self, stop: "_Stop") -> None:
+        self._started: dict[str, float] = {}
+        self._stop = stop
+
+    def __call__(self, node: Any, status: str) -> None:
+        """Take note of a node that starts, or log one that has ended; stop the run if that was asked for."""
+        if self._stop.asked:
+            raise KeyboardInterrupt
+        if node.run_without_submitting:
+            return
+        name = str(node.fullname or node.name)
+        if status == "start":
+            self._started[name] = time.monotonic()
+        elif name in self._started:
+            seconds = time.monotonic() - self._started.pop(name)
+            where = name.removeprefix("mbseg_wf.").replace("_wf.", ": ", 1).replace("_wf.", " ")
+            LOGGER.log(
+                logging.INFO if seconds >= 1 else logging.DEBUG,
+                "%s %s after %.0f s",
+                where,
+                "done" if status == "end" else "failed",
+                seconds,
+            )
+
+
+def _resilient(plugin: str, arguments: dict[str, Any]) -> Any:
+    if plugin != "MultiProc":
+        return plugin
+    from mbseg_bids.workflows.multiproc import ResilientMultiProc
+
+    return ResilientMultiProc(arguments)
 
 
 def read_crashes(crash_dir: Path) -> list[NodeFailure]:
@@ -119,7 +183,7 @@ def error_from_text(traceback: str) -> MbsegError:
 
     nipype sends failures between processes as text only.
     """
-    lines = traceback.splitlines()
+    lines = traceback.partition("When creating this crashfile")[0].rstrip().splitlines()
     for line in reversed(lines):
         own = _OWN.search(line)
         if own and isinstance(kind := getattr(errors, own.group(1), None), type) and issubclass(kind, MbsegError):

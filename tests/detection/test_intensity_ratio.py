@@ -195,7 +195,9 @@ def test_ring_crosses_slices_only_where_they_are_close():
     assert apply_intensity_ratio(t2star, labels, brain, (1.0, 1.0, 2.0000002), {1: 1.2}).labels.any()
 
 
-@pytest.mark.parametrize(("spacing", "n_ring"), [(THICK, 12), ((1.0, 1.0, 2.0), 14), (ISOTROPIC, 32), ((0.96, 1.04, 3.0), 12)])
+@pytest.mark.parametrize(
+    ("spacing", "n_ring"), [(THICK, 12), ((1.0, 1.0, 2.0), 14), (ISOTROPIC, 32), ((0.96, 1.04, 3.0), 12)]
+)
 def test_size_of_the_ring(spacing, n_ring):
     """A disc of 2 voxels has 13 voxels, a sphere 33: one ring voxel of 1 among zeros gives a mean of 1 / n."""
     t2star = np.zeros((7, 7, 7))
