@@ -168,10 +168,8 @@ class WriteLesions(SimpleInterface):
         settings = DetectionSettings(**self.inputs.settings)
         reference = nib.load(self.inputs.t2star)
         grid = (reference.shape[:3], reference.affine)
-        candidates, survivors = (
-            labels_to_native(_read(path, "int32"), *grid).data
-            for path in (self.inputs.candidates, self.inputs.survivors)
-        )
+        candidates = labels_to_native(_read(self.inputs.candidates), *grid).data
+        survivors = labels_to_native(_read(self.inputs.survivors), *grid).data
         evidence = json.loads(Path(self.inputs.evidence).read_text(encoding="utf-8"))
         of_candidates, of_survivors = (
             {int(label): Evidence(**(e | {"flags": tuple(e["flags"])})) for label, e in evidence[kind].items()}
