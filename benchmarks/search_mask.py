@@ -1,7 +1,7 @@
 """How much of the brain the search mask keeps, and what it loses against an exhaustive search.
 
-On simulated scans, with an oracle in place of the network: probability 1 in the true lesions, 0 elsewhere. A lesion counts
-as lost if the exhaustive search with the oracle segments a part of it and the masked search does not.
+On simulated scans, with an oracle in place of the network: probability 1 in the true lesions, 0 elsewhere. A lesion
+counts as lost if the exhaustive search with the oracle segments a part of it and the masked search does not.
 
     python benchmarks/search_mask.py LABELMAP_FOLDER [--cases 6] [--seed 1] [--out FILE.tsv]
 """
@@ -50,8 +50,8 @@ def compare(case: Case, quotient: float) -> dict[str, float]:
     mask = search_mask(case.stack[0], case.brain, case.tissue == CSF, spacing=case.spacing, quotient=quotient)
     exhaustive, masked = (segmented(case, (case.lesions > 0) & searched) for searched in (case.brain, mask))
     return {
-        "field_T": case.protocol.field,
-        "echo_ms": round(case.protocol.echo_time * 1000, 1),
+        "field_strength_t": case.protocol.field_strength,
+        "echo_time_ms": round(case.protocol.echo_time, 1),
         "slice_mm": round(case.spacing[2], 2),
         "quotient": quotient,
         "kept_fraction": round(float(mask[case.brain].mean()), 4),
