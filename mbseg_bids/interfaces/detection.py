@@ -20,6 +20,7 @@ class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+    weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
     batch_size = traits.Int(64, usedefault=True, desc="patches a batch")
     device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
     n_workers = traits.Int(1, usedefault=True, nohash=True, desc="CPU threads; the result does not depend on it")

@@ -188,3 +188,13 @@ def test_header_of_the_reference_without_its_intensities():
     assert np.asanyarray(image.dataobj).dtype == np.uint8
     assert (image.get_fdata() == 6).all()
     assert image.header.get_intent()[0] == "none"
+
+
+def test_other_weights_under_the_same_name_are_not_taken_from_the_cache(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    states = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        workflow = init_detection_wf(settings=Settings().override(detection={"weights": str(path)}))
+        states.append(workflow.get_node("classify").inputs.weights_state)
+    assert states[0] != states[1]
