@@ -68,7 +68,8 @@ def apply_intensity_ratio(
     t2star
         Shape (I, J, K), axis 2 across slices; any linear scale through the origin.
     labels
-        Shape (I, J, K): 0 outside, one positive integer for each 26-connected component.
+        Shape (I, J, K): 0 outside, one positive integer for each component; parts of one label that do not touch
+        (26-neighbourhood) are components of their own.
     brain
         Shape (I, J, K). Rings stay inside; components may reach out.
     spacing
@@ -169,6 +170,7 @@ class _Pieces:
     def __init__(self, labels: npt.NDArray[np.integer], thresholds: dict[int, float]) -> None:
         self.labels = np.where(labels > 0, labels, 0).astype(np.int32)
         self.thresholds = thresholds
+        self._part(sorted(thresholds))
 
     def windows(self, reach: tuple[int, int, int]) -> list[tuple[int, Window]]:
         """Return each piece with its bounding box widened by the reach of a ring."""
@@ -178,18 +180,23 @@ class _Pieces:
     def remove(self, removed: npt.NDArray[np.bool_]) -> set[int]:
         """Clear voxels, give every piece that has come loose a label of its own, and return the pieces concerned."""
         touched = np.unique(self.labels[removed]).tolist()
-        altered = set(touched)
-        boxes = ndimage.find_objects(self.labels)
         self.labels[removed] = 0
-        for piece in touched:
+        return {*touched, *self._part(touched)}
+
+    def _part(self, pieces: list[int]) -> list[int]:
+        """Give all but one of the unconnected parts of each piece a label of its own; return the new labels."""
+        boxes, added = ndimage.find_objects(self.labels), []
+        for piece in pieces:
+            if piece > len(boxes) or boxes[piece - 1] is None:
+                continue
             view = self.labels[boxes[piece - 1]]
             parts, n = ndimage.label(view == piece, structure=TOUCHING)
             for part in range(2, n + 1):
                 new = max(self.thresholds) + 1
                 self.thresholds[new] = self.thresholds[piece]
-                altered.add(new)
+                added.append(new)
                 view[parts == part] = new
-        return altered
+        return added
 
 
 def _failing(

@@ -11,16 +11,13 @@ import numpy.typing as npt
 from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.settings import DetectionSettings
 
-NEIGHBOURHOOD_MM = 9.0
+NEAR_MM = 9.0
 """Side of the in-plane square whose median stands for the tissue around a voxel."""
+WIDE_MM = 21.0
+"""The same for wide lesions: one of 10 mm fills the near square, so that its middle looks like its surroundings; of
+this square it fills less than a fifth."""
 CAP_PERCENTILE = 60.0
-"""Percentile of T2* in the brain at which that median is capped: bright CSF makes any tissue beside it look dark."""
-VERY_DARK_QUOTIENT = 1.5
-"""A voxel this many times darker than the cap is searched whatever surrounds it.
-
-A lesion wider than about 7 mm fills more than half of its own neighbourhood, so its middle equals the local median."""
-CSF_QUOTIENT = 1.2
-"""Quotient asked of voxels labelled CSF: the smallest default threshold of the intensity ratio rule, no margin."""
+"""Percentile of T2* in the brain at which these medians are capped: bright CSF makes any tissue beside it look dark."""
 
 
 def voxels_to_classify(
@@ -53,7 +50,7 @@ def voxels_to_classify(
         tissue == CSF,
         spacing=spacing,
         quotient=min(settings.search_quotient, smallest_ratio),
-        csf_quotient=min(CSF_QUOTIENT, smallest_ratio),
+        ratio_threshold=smallest_ratio,
     )
     return np.argwhere(mask)
 
@@ -65,16 +62,17 @@ def search_mask(
     *,
     spacing: tuple[float, float, float],
     quotient: float = 1.1,
-    csf_quotient: float = CSF_QUOTIENT,
+    ratio_threshold: float = 1.2,
 ) -> npt.NDArray[np.bool_]:
     """Return the voxels that the network is asked about.
 
-    A brain voxel is searched where ``min(local median, cap) / voxel >= quotient``, or ``cap / voxel >= 1.5``. The
-    median is taken over the brain voxels (background never counts) of the in-plane 9 mm square about the voxel; the cap
-    is the 60th percentile of the brain. Both conditions exclude what is hyperintense.
+    A brain voxel is searched where ``min(near median, cap) / voxel >= quotient``, or where
+    ``min(wide median, cap) / voxel >= ratio_threshold``. The medians are those of the brain voxels (background never
+    counts) in the in-plane squares of 9 and 21 mm about the voxel; the cap is the 60th percentile of the brain. Both
+    conditions exclude what is hyperintense.
 
     CSF labels come from T1w, where a microbleed may be as dark as CSF. A voxel labelled CSF is therefore excluded only
-    if it is not dark on T2*: it is searched where it reaches ``csf_quotient`` instead of ``quotient``.
+    if it is not dark on T2*: it is searched where it reaches ``ratio_threshold``, against either median.
 
     Parameters
     ----------
@@ -85,36 +83,51 @@ def search_mask(
     spacing
         Voxel size in mm along the three axes.
     quotient
-        Smallest quotient of a candidate. 1.1 leaves a margin below the smallest ratio threshold (1.2), since the mean
-        of a two-voxel ring may lie above the 9 mm median.
-    csf_quotient
-        The same for voxels labelled CSF; never taken below ``quotient``.
+        Smallest quotient against the near median. 1.1 leaves a margin below the smallest ratio threshold (1.2), since
+        the mean of a two-voxel ring may lie above the 9 mm median.
+    ratio_threshold
+        Smallest threshold of the intensity ratio rule in this run.
 
     Returns
     -------
     Boolean array of shape (I, J, K), inside ``brain``.
     """
+    brain = brain & np.isfinite(t2star)
     if not brain.any():
         return np.zeros(brain.shape, dtype=bool)
-    brain = brain & np.isfinite(t2star)
     intensity = np.where(brain, t2star, np.nan).astype(np.float32)
     cap = np.float32(np.percentile(intensity[brain], CAP_PERCENTILE))
-    reference = np.minimum(local_median(intensity, spacing, side_mm=NEIGHBOURHOOD_MM), cap)
-
     needed = np.full(brain.shape, quotient, dtype=np.float32)
     if csf is not None:
-        needed[csf] = max(quotient, csf_quotient)
-    # Products instead of quotients: a voxel without any signal is as dark as can be, not a division by zero.
+        needed[csf] = max(quotient, ratio_threshold)
+    dark = _darker(intensity, needed, cap, spacing, NEAR_MM, among=brain)
+    needed[:] = ratio_threshold
+    return dark | _darker(intensity, needed, cap, spacing, WIDE_MM, among=brain & ~dark)
+
+
+def _darker(
+    intensity: npt.NDArray[np.float32],
+    quotient: npt.NDArray[np.float32],
+    cap: np.float32,
+    spacing: tuple[float, float, float],
+    side_mm: float,
+    among: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    # A product instead of a quotient: a voxel without any signal is as dark as can be, not a division by zero.
     with np.errstate(invalid="ignore"):
-        dark = (intensity * needed <= reference) & (reference > 0)
-        very_dark = (intensity * np.float32(max(VERY_DARK_QUOTIENT, quotient)) <= cap) & (cap > 0)
-    return brain & (dark | very_dark)
+        possible = among & (intensity * quotient <= cap)
+        median = local_median(intensity, spacing, side_mm=side_mm, where=possible)
+        return possible & (intensity * quotient <= median) & (np.minimum(median, cap) > 0)
 
 
 def local_median(
-    intensity: npt.NDArray[np.float32], spacing: tuple[float, float, float], *, side_mm: float
+    intensity: npt.NDArray[np.float32],
+    spacing: tuple[float, float, float],
+    *,
+    side_mm: float,
+    where: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float32]:
-    """Return the median of the finite voxels in the in-plane square about each finite voxel.
+    """Return the median of the finite voxels in the in-plane square about a voxel.
 
     Parameters
     ----------
@@ -124,16 +137,18 @@ def local_median(
         Voxel size in mm along the three axes.
     side_mm
         Side of the square; in voxels, the nearest odd number.
+    where
+        Shape (I, J, K): the voxels it is wanted for, all of them finite.
 
     Returns
     -------
-    float32 of shape (I, J, K), NaN where ``intensity`` is NaN.
+    float32 of shape (I, J, K), NaN elsewhere.
     """
     half = [max(1, round((side_mm / spacing[axis] - 1) / 2)) for axis in (0, 1)]
     window = (2 * half[0] + 1, 2 * half[1] + 1)
     median = np.full(intensity.shape, np.nan, dtype=np.float32)
     for k in range(intensity.shape[2]):
-        inside = np.isfinite(intensity[:, :, k])
+        inside = where[:, :, k]
         if not inside.any():
             continue
         padded = np.pad(intensity[:, :, k], [(half[0], half[0]), (half[1], half[1])], constant_values=np.nan)

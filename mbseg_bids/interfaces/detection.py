@@ -20,6 +20,7 @@ class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+    weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
     batch_size = traits.Int(64, usedefault=True, desc="patches a batch")
     device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
     n_workers = traits.Int(1, usedefault=True, nohash=True, desc="CPU threads; the result does not depend on it")
@@ -168,10 +169,8 @@ class WriteLesions(SimpleInterface):
         settings = DetectionSettings(**self.inputs.settings)
         reference = nib.load(self.inputs.t2star)
         grid = (reference.shape[:3], reference.affine)
-        candidates, survivors = (
-            labels_to_native(_read(path, "int32"), *grid).data
-            for path in (self.inputs.candidates, self.inputs.survivors)
-        )
+        candidates = labels_to_native(_read(self.inputs.candidates), *grid).data
+        survivors = labels_to_native(_read(self.inputs.survivors), *grid).data
         evidence = json.loads(Path(self.inputs.evidence).read_text(encoding="utf-8"))
         of_candidates, of_survivors = (
             {int(label): Evidence(**(e | {"flags": tuple(e["flags"])})) for label, e in evidence[kind].items()}

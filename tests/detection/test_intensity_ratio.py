@@ -25,7 +25,9 @@ def reference_rule(t2star, labels, brain, spacing, thresholds):
     ]
     faces = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)] + ([(0, 0, 1), (0, 0, -1)] if across else [])
     pieces = [
-        ({v for v in voxels if labels[v] == label}, thresholds[int(label)]) for label in np.unique(labels[labels > 0])
+        (part, thresholds[int(label)])
+        for label in np.unique(labels[labels > 0])
+        for part in connected_parts({v for v in voxels if labels[v] == label})
     ]
     while True:
         occupied = set().union(*(own for own, _ in pieces)) if pieces else set()
@@ -99,7 +101,7 @@ def test_agrees_with_the_reference_on_wide_components(rng):
         smooth = rng.random((4, 4, 2)).repeat(3, 0).repeat(3, 1).repeat(3, 2)[:11, :12, :5]
         t2star = np.round(100 * smooth + 5 * rng.random(shape), 1)
         labels = find_components(smooth < 0.4)
-        thresholds = {label: 1.3 for label in range(1, labels.max() + 1)}
+        thresholds = dict.fromkeys(range(1, labels.max() + 1), 1.3)
         spacing = (1.0, 1.0, float(rng.choice([1.0, 3.0])))
         brain = np.ones(shape, dtype=bool)
         result = apply_intensity_ratio(t2star, labels, brain, spacing, thresholds).labels
@@ -176,8 +178,8 @@ def test_missing_threshold_is_an_error():
 def test_trims_a_bright_rim_and_keeps_the_dark_core():
     """A 3 x 3 block at background intensity around one dark voxel.
 
-    Pass 1 removes the eight rim voxels (60 / 60 = 1); the core is not a border voxel then, and its own ring is 60 / 20 = 3 in
-    pass 2, which removes nothing.
+    Pass 1 removes the eight rim voxels (60 / 60 = 1); the core is not a border voxel then. In pass 2 it is one, of
+    ratio 60 / 20 = 3, and nothing is removed.
     """
     t2star, labels, brain = block(60.0)
     t2star[5, 5, 2] = 20.0
