@@ -103,7 +103,8 @@ def _card(
             pictures = pictures[:1]
     remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
     if candidate:
-        remarks.insert(0, REASON_SENTENCES.get(row.get("reason", ""), words(row.get("reason", "") or "no reason given")))
+        reason = row.get("reason") or "no reason given"
+        remarks.insert(0, REASON_SENTENCES.get(reason, words(reason)))
     return Card(
         anchor=f"{prefix}-{label}",
         name=name,

@@ -104,7 +104,8 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
     keys = find_sessions(output_dir, label)
     page = ""
     for detail in DETAILS:
-        page = render_individual(output_dir, label, [_section(SessionFiles(output_dir, k), detail) for k in keys], detail)
+        sections = [_section(SessionFiles(output_dir, key), detail) for key in keys]
+        page = render_individual(output_dir, label, sections, detail)
         if len(page.encode()) <= SIZE_LIMIT:
             break
     return write_atomically(output_dir / f"sub-{label}.html", page)
@@ -112,17 +113,21 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
 
 def render_individual(output_dir: Path, label: str, sections: list[Section], detail: Detail) -> str:
     """Return the page of one participant."""
-    return environment().get_template("individual.html.j2").render(
-        participant=label,
-        sections=sections,
-        detail=detail,
-        methods=_methods(output_dir / "logs" / "CITATION.md"),
-        legend=mosaics.region_legend(),
-        words=gallery.words,
-        convention=CONVENTION,
-        pattern_caveat=PATTERN_CAVEAT,
-        disclaimer=DISCLAIMER,
-        version=__version__,
+    return (
+        environment()
+        .get_template("individual.html.j2")
+        .render(
+            participant=label,
+            sections=sections,
+            detail=detail,
+            methods=_methods(output_dir / "logs" / "CITATION.md"),
+            legend=mosaics.region_legend(),
+            words=gallery.words,
+            convention=CONVENTION,
+            pattern_caveat=PATTERN_CAVEAT,
+            disclaimer=DISCLAIMER,
+            version=__version__,
+        )
     )
 
 

@@ -41,7 +41,9 @@ def slice_axis(spacing: tuple[float, float, float]) -> int:
     return next(axis for axis in (2, 1, 0) if spacing[axis] >= max(spacing) / 1.05)
 
 
-def strong_edges(volume: npt.NDArray, spacing: tuple[float, float, float], axis: int) -> tuple[npt.NDArray, npt.NDArray]:
+def strong_edges(
+    volume: npt.NDArray, spacing: tuple[float, float, float], axis: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Find the edges of an image, plane by plane.
 
     Edges are the zero crossings of the Laplacian of a Gaussian (1 mm) where the gradient is strong.
