@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-SHAPE, SPACING = (120, 150, 24), (1.2, 1.2, 5.0)
+SHAPE, SPACING = (72, 90, 24), (2.0, 2.0, 5.0)
 LESIONS_MM = {1: (-40.0, 10.0, 5.0), 2: (30.0, -30.0, 20.0), 3: (10.0, 0.0, 0.0)}
 """Centre of each lesion, RAS+ mm: the first is on the patient's left."""
 LESION_REGIONS = {1: "cortical_gm", 2: "cerebral_wm", 3: "deep_gm"}

@@ -107,6 +107,6 @@ def _table_row(row: Mapping[str, Any], output_dir: Path) -> dict[str, Any]:
     return {
         "participant": name,
         "report": f"{name}.html" if (output_dir / f"{name}.html").is_file() else "",
-        "cells": [(cell(row.get(column)), isinstance(row.get(column), int | float)) for column, _ in SHOWN],
+        "cells": [(cell(row.get(column)), type(row.get(column)) in (int, float)) for column, _ in SHOWN],
         "level": ("failed", "attention", "")[_concern(row)],
     }

@@ -7,7 +7,14 @@ from typing import Any
 
 from mbseg_bids.clinical.burden import at_least_five, more_than_ten
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
-from mbseg_bids.reports.facts import all_warnings, anatomy_source, contrast, mapping, registration_checks
+from mbseg_bids.reports.facts import (
+    RegistrationCheck,
+    all_warnings,
+    anatomy_source,
+    contrast,
+    mapping,
+    registration_checks,
+)
 from mbseg_bids.reports.session_files import LESION_COLUMNS, SessionFiles, SessionKey, number, one_line, read_tsv
 
 COMPLETE, MISSING, BROKEN, NOT_STARTED = "complete", "missing_table", "broken_table", "not_started"
@@ -22,7 +29,13 @@ def session_row(output_dir: Path, key: SessionKey) -> tuple[dict[str, Any], list
     row = {"participant_id": f"sub-{key.participant}", "session_id": f"ses-{key.session}" if key.session else None}
     row |= {"status": status} | (_count_cells(counts) if counts else {})
     row |= _fact_cells(summary) | _scan_cells(summary, files)
+    problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]
     return row, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)]
+
+
+def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:
+    """Return the registration checks that failed."""
+    return [check for check in registration_checks(summary) if check.passed is False]
 
 
 def _read_counts(files: SessionFiles) -> tuple[str, LesionCounts | None, list[str]]:
@@ -50,7 +63,7 @@ def _count_cells(counts: LesionCounts) -> dict[str, Any]:
 def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
     outcomes = [check.passed for check in registration_checks(summary)]
     passed = None
-    if False in outcomes:
+    if failed_checks(summary):
         passed = False
     elif outcomes and None not in outcomes:
         passed = True
