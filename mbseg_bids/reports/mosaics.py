@@ -32,6 +32,10 @@ REGION_COLOURS: Mapping[int, str] = {
 """Colour of each region label, told apart by lightness as well as by hue."""
 
 
+N_PLANES = 12
+"""Planes of a full sheet."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A mosaic with its caption; ``other`` names the image that a switch shows instead."""
@@ -42,16 +46,25 @@ class Sheet:
     other: str = ""
 
 
-def alignment_sheets(images: SessionImages, *, n_planes: int = 12) -> list[Sheet]:
-    """Return one sheet for each of T1w and T2w: its edges over T2*, and itself beneath the same edges."""
-    plan = plan_mosaic(
-        images.extent, images.spacing, images.axis, frame=images.head, n_planes=n_planes, columns=min(6, n_planes)
-    )
-    return [_alignment(images, name, plan) for name in ("T1w", "T2w") if name in images.contrasts]
+def alignment_sheets(images: SessionImages) -> tuple[list[Sheet], list[Sheet]]:
+    """Return, for each of T1w and T2w, a sheet of its edges over T2*; and the same of one middle plane alone.
+
+    The image itself lies beneath the same edges, for a switch to show.
+    """
+    plans = [
+        plan_mosaic(images.extent, images.spacing, images.axis, frame=images.head, n_planes=n) for n in (N_PLANES, 1)
+    ]
+    sheets: tuple[list[Sheet], list[Sheet]] = ([], [])
+    for name in ("T1w", "T2w"):
+        if name in images.contrasts:
+            edges = strong_edges(images.contrasts[name], images.spacing, images.axis, images.brain)
+            for found, plan in zip(sheets, plans, strict=True):
+                found.append(_alignment(images, name, plan, edges))
+    return sheets
 
 
-def _alignment(images: SessionImages, name: str, plan: Mosaic) -> Sheet:
-    sign, strong = strong_edges(images.contrasts[name], images.spacing, images.axis)
+def _alignment(images: SessionImages, name: str, plan: Mosaic, edges: tuple[npt.NDArray, npt.NDArray]) -> Sheet:
+    sign, strong = edges
     keep = plan.sheet(strong, average=False) & plan.inner()
     layers = [
         _grey(images, "T2starw", plan, "smooth"),
