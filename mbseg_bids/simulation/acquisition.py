@@ -90,7 +90,7 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         flip_angle=float(rng.uniform(10, 20) if three_d else rng.uniform(15, 30)),
         t1w="mprage" if rng.random() < 0.8 else "gradient_echo",
         t2w_spacing=(1.0, 1.0, 1.0) if rng.random() < 0.5 else (0.9, 0.9, float(rng.choice([2.0, 3.0, 4.0, 5.0]))),
-        t2w_echo_time=float(rng.uniform(75, 125)),
+        t2w_echo_time=float(rng.uniform(70, 115)),
         t2w_repetition_time=float(rng.uniform(3200, 8000)),
         snr=tuple(float(s) for s in snr),
         bias=tuple(float(b) for b in rng.uniform(0.02, 0.2, 3)),

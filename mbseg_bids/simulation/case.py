@@ -69,17 +69,15 @@ def paint_contrasts(
     fine = smooth_field(shape, 2.5, rng)
     coarse = smooth_field(shape, 9.0, rng)
     images = []
-    for contrast, table in enumerate(signals):
+    for table in signals:
         amount = rng.uniform(0.01, 0.04, 2) * rng.choice([-1, 1], 2)
         images.append(acq.paint(anatomy, table, np.exp(amount[0] * fine + amount[1] * coarse)))
-        if contrast == 0:
-            continue
-        for feature in features:
-            found = occupancy(feature.sources, anatomy.labels.affine, shape)
-            if found is not None:
-                box, share = found
-                factor = feature.t2w if contrast == 1 else feature.t1w
-                images[contrast].data[box] *= 1 - share * (1 - factor)
+    for feature in features:
+        found = occupancy(feature.sources, anatomy.labels.affine, shape)
+        if found is not None:
+            box, share = found
+            images[1].data[box] *= 1 - share * (1 - feature.t2w)
+            images[2].data[box] *= 1 - share * (1 - feature.t1w)
     return tuple(images)
 
 
@@ -144,7 +142,7 @@ def render_features(
             background=background,
             echo_time=protocol.echo_time,
             field_strength=protocol.field_strength,
-            pitch=0.25 if feature.kind == "microbleed" else 0.34,
+            pitch=0.25 if feature.kind == "microbleed" else 0.4,
             multiple=(factor, factor, 1),
         )
         if patch is None:

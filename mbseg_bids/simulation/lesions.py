@@ -30,7 +30,7 @@ REGION_SHARES: dict[int, float] = {
 VISIBLE_RATIO = 0.7
 """A voxel belongs to a lesion where the lesion leaves less than this share of its signal."""
 
-MEDIAN_RADIUS, LOG_SD_RADIUS = 0.62, 0.33
+MEDIAN_RADIUS, LOG_SD_RADIUS = 0.8, 0.38
 MEDIAN_DCHI, LOG_SD_DCHI = 1.1, 0.35
 """mm and ppm; with these the observed volumes follow those of VALDO."""
 
@@ -44,7 +44,7 @@ def draw_microbleed(centre: npt.ArrayLike, rng: np.random.Generator, *, scale: f
         Multiplies the radius.
     """
     centre = np.asarray(centre, dtype=np.float64)
-    radius = MEDIAN_RADIUS * scale * float(np.exp(np.clip(rng.normal(0, LOG_SD_RADIUS), -0.7, 1.0)))
+    radius = MEDIAN_RADIUS * scale * float(np.exp(np.clip(rng.normal(0, LOG_SD_RADIUS), -0.5, 1.1)))
     dchi = MEDIAN_DCHI * float(np.exp(rng.normal(0, LOG_SD_DCHI)))
     n = int(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
     spheres = []

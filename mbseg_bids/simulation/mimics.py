@@ -105,7 +105,7 @@ def sulcal_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Fea
     veins = []
     for start in _draw_voxels(place, n, rng):
         points = trace(guide, start, rng, steps=int(rng.integers(2, 6)), step_length=float(rng.uniform(3, 5)))
-        radius = float(np.clip(np.exp(rng.normal(np.log(0.45), 0.4)), 0.2, 1.4))
+        radius = float(np.clip(np.exp(rng.normal(np.log(0.52), 0.4)), 0.2, 1.5))
         veins.append(_vein("sulcal_vein", _to_world(anatomy, np.array(points)), radius, rng))
     return veins
 
@@ -171,7 +171,7 @@ def perivascular_spaces(anatomy: Anatomy, n: int, rng: np.random.Generator) -> l
 def draw_mimics(anatomy: Anatomy, rng: np.random.Generator, *, load: float = 1.0) -> list[Feature]:
     """An ordinary set of mimics; `load` multiplies the numbers of vessels."""
     features = medullary_veins(anatomy, round(load * rng.uniform(20, 60)), rng)
-    features += sulcal_veins(anatomy, round(load * rng.uniform(40, 100)), rng)
+    features += sulcal_veins(anatomy, round(load * rng.uniform(45, 110)), rng)
     features += perivascular_spaces(anatomy, round(load * rng.uniform(0, 25)), rng)
     features += calcifications(anatomy, rng)
     if rng.random() < 0.12 * load:

@@ -115,12 +115,13 @@ class Sphere:
 
     def inside(self, points: Points) -> npt.NDArray[np.bool_]:
         """Tell for points of shape (..., 3) whether they lie in the source."""
-        offsets = points - np.asarray(self.centre)
+        offsets = points - np.asarray(self.centre, dtype=points.dtype)
         return np.einsum("...i,...i->...", offsets, offsets) <= self.radius**2
 
-    def field(self, points: Points, field_strength: float) -> npt.NDArray[np.float64]:
-        """Field change (T) at points of shape (..., 3)."""
-        return sphere_field(points - np.asarray(self.centre), self.radius, self.dchi, field_strength)
+    def effect(self, points: Points, field_strength: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating]]:
+        """Whether points of shape (..., 3) lie in the source, and the field change (T) there."""
+        offsets = points - np.asarray(self.centre, dtype=points.dtype)
+        return self.inside(points), sphere_field(offsets, self.radius, self.dchi, field_strength)
 
 
 @dataclass(frozen=True)
@@ -148,41 +149,44 @@ class Vessel:
         reach = 2.5 * self.radius + 0.6
         return corners.min(axis=0) - reach, corners.max(axis=0) + reach
 
-    def _nearest_segment(self, points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    def _nearest_segment(self, points: Points) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.int8]]:
         """Squared distance to the centre line, and which segment is nearest."""
         corners = np.asarray(self.points, dtype=points.dtype)
-        best, which = None, None
+        best = np.full(points.shape[:-1], np.inf, dtype=points.dtype)
+        which = np.zeros(points.shape[:-1], dtype=np.int8)
         for number, (start, end) in enumerate(zip(corners[:-1], corners[1:], strict=True)):
             along = end - start
             offsets = points - start
-            position = np.clip(offsets @ along / (along @ along), 0, 1)
-            offsets = offsets - position[..., None] * along
+            position = np.clip(offsets @ (along / (along @ along)), 0, 1)
+            offsets -= position[..., None] * along
             squared = np.einsum("...i,...i->...", offsets, offsets)
-            if best is None:
-                best, which = squared, np.zeros(squared.shape, dtype=np.intp)
-            else:
-                closer = squared < best
-                best, which = np.where(closer, squared, best), np.where(closer, number, which)
+            closer = squared < best
+            np.copyto(best, squared, where=closer)
+            which[closer] = number
         return best, which
 
     def inside(self, points: Points) -> npt.NDArray[np.bool_]:
         """Tell for points of shape (..., 3) whether they lie in the vessel."""
         return self._nearest_segment(points)[0] <= self.radius**2
 
-    def field(self, points: Points, field_strength: float) -> npt.NDArray[np.float64]:
-        """Field change (T) at points of shape (..., 3): that of the nearest segment, fading beyond the vessel's ends."""
+    def effect(self, points: Points, field_strength: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating]]:
+        """Whether points of shape (..., 3) lie in the vessel, and the field change (T) there.
+
+        The field is that of the nearest segment; it fades beyond the vessel's ends.
+        """
         corners = np.asarray(self.points, dtype=points.dtype)
         squared, which = self._nearest_segment(points)
-        field = np.zeros(points.shape[:-1])
+        field = np.zeros(points.shape[:-1], dtype=points.dtype)
+        near = squared < (8 * self.radius) ** 2  # beyond, the field is below 1 / 64 of that at the wall
         for number, (start, end) in enumerate(zip(corners[:-1], corners[1:], strict=True)):
-            mine = which == number
+            mine = near & (which == number)
             offsets = points[mine] - start
             axis = (end - start) / np.linalg.norm(end - start)
             across = offsets - (offsets @ axis)[:, None] * axis
-            # Beyond an end the line distance is shorter than the true distance to the vessel.
+            # Beyond an end the line is nearer than the vessel.
             fade = np.einsum("...i,...i->...", across, across) / np.maximum(squared[mine], 1e-9)
             field[mine] = cylinder_field(offsets, axis, self.radius, self.dchi, field_strength) * np.minimum(fade, 1)
-        return field
+        return squared <= self.radius**2, field
 
 
 Source = Sphere | Vessel
@@ -339,18 +343,19 @@ def render(
         return None
     points, _ = sub_voxel_points(box, affine, pitch)
     rho = np.float32(1) if background is None else np.maximum(sample(background, points), 1e-6)
-    field = np.zeros(points.shape[:-1])
+    field = np.zeros(points.shape[:-1], dtype=np.float32)
     inner = np.ones(points.shape[:-1], dtype=np.float32)
     occupied = np.zeros(points.shape[:-1], dtype=bool)
     for source in sources:
-        inside = source.inside(points)
-        field += source.field(points, field_strength)
+        inside, change = source.effect(points, field_strength)
+        field += change
         decay = source.density * np.exp(-echo_time / source.t2star + echo_time / tissue_t2star)
         inner[inside] = np.minimum(inner[inside], decay)
         occupied |= inside
-    phase = (GYROMAGNETIC_RATIO * echo_time * 1e-3) * field
-    signal = rho * inner * np.exp(1j * phase.astype(np.float32))
+    phase = np.float32(GYROMAGNETIC_RATIO * echo_time * 1e-3) * field
     axes = (1, 3, 5)
+    amplitude = rho * inner
+    real, imaginary = (amplitude * np.cos(phase)).mean(axis=axes), (amplitude * np.sin(phase)).mean(axis=axes)
     without = np.broadcast_to(rho, phase.shape).mean(axis=axes)
-    ratio = (signal.mean(axis=axes) / without).astype(np.complex64)
+    ratio = ((real + 1j * imaginary) / without).astype(np.complex64)
     return Patch(box, ratio, occupied.mean(axis=axes, dtype=np.float32))
