@@ -244,7 +244,9 @@ def dropout_factor(
     return factor
 
 
-def bias_field(shape: Sequence[int], affine: npt.NDArray, rng: np.random.Generator, log_sd: float) -> npt.NDArray[np.float32]:
+def bias_field(
+    shape: Sequence[int], affine: npt.NDArray, rng: np.random.Generator, log_sd: float
+) -> npt.NDArray[np.float32]:
     """Receive field: exp of a smooth random field with a correlation length of about 80 mm."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     smooth = smooth_field(tuple(int(np.ceil(n * s / 4)) + 1 for n, s in zip(shape, spacing, strict=True)), 20, rng)

@@ -357,7 +357,9 @@ def refine_cortex(labelmap: Volume, grey: Volume, white: Volume) -> Volume:
     where = np.argwhere(np.isin(labels, (2, 3, 41, 42, 24)) | ((labels >= 1000) & (labels < 5100)))
     points = (where @ labelmap.affine[:3, :3].T + labelmap.affine[:3, 3]).astype(np.float32)
     p_grey, p_white = sample(grey, points), sample(white, points)
-    left = np.isin(labels, (2, 3)) | ((labels >= 1000) & (labels % 2000 < 1000) & (labels < 5100) & (labels // 1000 % 2 == 1))
+    left = np.isin(labels, (2, 3)) | (
+        (labels >= 1000) & (labels % 2000 < 1000) & (labels < 5100) & (labels // 1000 % 2 == 1)
+    )
     is_left = ndimage.gaussian_filter(left.astype(np.float32), 4.0) >= ndimage.gaussian_filter(
         np.isin(labels, (41, 42)).astype(np.float32), 4.0
     )

@@ -198,7 +198,9 @@ def acquire(
     return acq.add_rician_noise(scan, sigma, rng)
 
 
-def small_move(rng: np.random.Generator, translation: float, angle: float, centre: npt.NDArray) -> npt.NDArray[np.float64]:
+def small_move(
+    rng: np.random.Generator, translation: float, angle: float, centre: npt.NDArray
+) -> npt.NDArray[np.float64]:
     """Rigid motion (4 x 4) about a point: standard deviations in mm along, and radians about, each axis."""
     move = np.eye(4)
     move[:3, :3] = rotation(rng.normal(0, angle, 3))
@@ -328,9 +330,7 @@ def simulate_training_case(
         channels.append(acq.resample(scan, own_affine, affine, shape, move=error))
     stack = np.stack([standardise(channel, brain) for channel in channels])
     table = lesion_table(rendering, features, regions, affine)
-    return Case(
-        stack, rendering.lesions, table, rendering.mimics, tissue, regions, brain, spacing, affine, protocol
-    )
+    return Case(stack, rendering.lesions, table, rendering.mimics, tissue, regions, brain, spacing, affine, protocol)
 
 
 def keep_labels(rendering: Rendering, kept: Sequence[int]) -> Rendering:

@@ -239,7 +239,10 @@ class Patch:
 
 
 def bounding_box(
-    sources: Sequence[Source], affine: npt.NDArray[np.float64], shape: Sequence[int], multiple: Sequence[int] = (1, 1, 1)
+    sources: Sequence[Source],
+    affine: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    multiple: Sequence[int] = (1, 1, 1),
 ) -> tuple[slice, slice, slice] | None:
     """Box of voxels that the sources reach, its edges rounded outwards to `multiple`; None if outside the grid."""
     low = np.min([source.bounds[0] for source in sources], axis=0)
