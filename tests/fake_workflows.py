@@ -15,12 +15,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids.errors import UnreadableDataError
-
-ANATOMY_FILES = (
-    "t2star_det t2w_det t1w_det brain_det tissue_det regions_det t2star_native_preproc brain_native regions_native "
-    "t1w_preproc brain_t1w regions_t1w t1w_to_t2star t2w_to_t2star t1w_to_template template_to_t1w qc_json"
-).split()
-DETECTION_FILES = "cmb_mask cmb_probseg cmb_dseg cmb_dseg_tsv candidates_dseg candidates_tsv result_json".split()
+from mbseg_bids.workflows import anatomy, detection
 
 ROW = {
     "index": 1, "name": "CMB-001", "region": "deep_gm", "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97,
@@ -49,8 +44,8 @@ def _outputs(name, files):
     return type(name, (TraitedSpec,), {"__module__": __name__} | {file: File(exists=True) for file in files})
 
 
-_AnatomyOutputs = _outputs("_AnatomyOutputs", ANATOMY_FILES)
-_DetectionOutputs = _outputs("_DetectionOutputs", DETECTION_FILES)
+_AnatomyOutputs = _outputs("_AnatomyOutputs", anatomy.OUTPUTS)
+_DetectionOutputs = _outputs("_DetectionOutputs", detection.OUTPUTS)
 
 
 class FakeAnatomy(SimpleInterface):
@@ -69,7 +64,7 @@ class FakeAnatomy(SimpleInterface):
         if data.mean() > 1_000:
             raise UnreadableDataError("the T2* image is too bright", "scan again")
         files = {}
-        for name in ANATOMY_FILES:
+        for name in anatomy.OUTPUTS:
             source = self.inputs.t1w if "t1w" in name and "det" not in name else self.inputs.t2star
             kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
             image = nib.load(source)
@@ -97,7 +92,7 @@ class FakeDetection(SimpleInterface):
         shape = nib.load(self.inputs.t2star).shape[:3]
         lesion = np.zeros(shape, np.uint8)
         lesion[2, 3, 1:3] = 1
-        kinds = {name: np.float32 if "prob" in name else np.uint8 for name in DETECTION_FILES}
+        kinds = {name: np.float32 if "prob" in name else np.uint8 for name in detection.OUTPUTS}
         files = {n: _save_like(self.inputs.t2star, n, lesion.astype(kind), runtime.cwd) for n, kind in kinds.items()}
         candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
         for name, row in (("cmb_dseg_tsv", ROW), ("candidates_tsv", candidate)):
@@ -125,13 +120,11 @@ def _workflow(name, interface, inputs, outputs):
 
 
 def init_anatomy_wf(*, name, settings, omp_nthreads, **_):
-    inputs = ["t1w", "t2w", "t2star", "brain_mask", "wmh_mask", "aseg", "t1w_aseg_space"]
-    return _workflow(name, FakeAnatomy(), inputs, ANATOMY_FILES)
+    return _workflow(name, FakeAnatomy(), list(anatomy.INPUTS), anatomy.OUTPUTS)
 
 
 def init_detection_wf(*, name, settings):
-    inputs = ["t2star", "t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det"]
-    return _workflow(name, FakeDetection(), inputs, DETECTION_FILES)
+    return _workflow(name, FakeDetection(), list(detection.INPUTS), detection.OUTPUTS)
 
 
 def init_lesions_in_space_wf(*, name, space):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import re
 import signal
 import threading
@@ -165,6 +166,8 @@ def _resilient(plugin: str, arguments: dict[str, Any]) -> Any:
         return plugin
     from mbseg_bids.workflows.multiproc import ResilientMultiProc
 
+    # The server imports once what every worker needs, torch not among it; its children then start at once.
+    multiprocessing.set_forkserver_preload(["mbseg_bids.workflows.base"])
     return ResilientMultiProc(arguments)
 
 

@@ -1,7 +1,7 @@
 """nipype's MultiProc plugin, made to survive a worker that dies.
 
-A worker killed from outside (by the kernel, when memory runs out) or a result that cannot be sent back makes the original
-wait for ever: the future's exception is raised in a callback, where nobody sees it.
+A worker killed from outside (by the kernel, when memory runs out), or a result that cannot be sent back, makes the
+original wait for ever: the future's exception is raised in a callback, where nobody sees it.
 """
 
 import functools

@@ -47,7 +47,7 @@ def test_a_truncated_uncompressed_file_is_found(tmp_path, save_image):
 @pytest.mark.parametrize("value", [0.0, 7.5, np.nan])
 def test_an_image_without_content_is_refused(tmp_path, save_image, value):
     path = save_image(tmp_path / "a.nii.gz", data=np.full((8, 9, 5), value, np.float32))
-    with pytest.raises(UnreadableDataError, match="constant|no finite value"):
+    with pytest.raises(UnreadableDataError, match=r"constant|no finite value"):
         check_image(path)
 
 

@@ -171,7 +171,7 @@ def test_reports_only_makes_reports_of_finished_sessions(make_dataset, tmp_path,
     assert run(root, out, "participant", "--reports-only")[0] == 18
     run(root, out, "participant")
     (out / "sub-01.html").unlink()
-    code, last = run(root, out, "participant", "--reports-only", "--participant-label", "sub-01")
+    code, _ = run(root, out, "participant", "--reports-only", "--participant-label", "sub-01")
     assert (code, fake_parts) == (0, ["01", "02", "01"])
     assert (out / "sub-01.html").exists()
     assert len(count_anatomy) == 2
@@ -179,7 +179,7 @@ def test_reports_only_makes_reports_of_finished_sessions(make_dataset, tmp_path,
 
 def test_boilerplate_only_computes_nothing(make_dataset, tmp_path, fake_parts, run, count_anatomy):
     root, out = make_dataset(*SIX[:3]), tmp_path / "out"
-    code, last = run(root, out, "participant", "--boilerplate-only", "--ratio-threshold", "1.3")
+    code, _ = run(root, out, "participant", "--boilerplate-only", "--ratio-threshold", "1.3")
     assert code == 0
     assert "1.3 times (1.4 times in deep grey matter)" in (out / "logs" / "CITATION.md").read_text()
     assert count_anatomy == []
