@@ -1,8 +1,8 @@
 """Whether a registration can be believed: measured, not hoped.
 
 Two things that fail apart from each other are looked at. The similarity of the two images must be highest where the
-registration put them, against twelve moved positions; and the brain, outlined independently on both, must fall together.
-A registration that fails is done again from other starts; one that still fails is flagged, never hidden.
+registration put them, against twelve moved positions; and the brain, outlined independently on both, must fall
+together. A registration that fails is done again from other starts; one that still fails is flagged, never hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -97,15 +97,20 @@ def register_pair(
         False where one of them is only the head: their overlap then says nothing.
     """
     near = dilate_mm(fixed_brain, fixed.spacing, MASK_MARGIN)
-    greedy = ("greedy", lambda: register_rigid(fixed, moving, fixed_mask=near))
+    known = fixed_brain if brains_known else None
+
+    def check(transform: npt.NDArray) -> RegistrationCheck:
+        return check_rigid(fixed, moving, transform, fixed_brain=known, moving_brain=moving_brain)
+
+    # Scans of one session mostly lie together by their headers; where they do not, the masks show the way.
+    centred = np.eye(4)
+    centred[:3, 3] = _centre(fixed, fixed_brain) - _centre(moving, moving_brain)
+    start = max((np.eye(4), centred), key=lambda transform: check(transform).similarity)
+    greedy = ("greedy", lambda: register_rigid(fixed, moving, fixed_mask=near, start=start))
     multistart = ("multistart", lambda: register_rigid_multistart(fixed, moving))
     wide = ("multistart_wide", lambda: register_rigid_multistart(fixed, moving, angle=50.0))
     candidates = (multistart, greedy, wide) if is_slab(fixed) else (greedy, multistart, wide)
-    known = fixed_brain if brains_known else None
-    return register_checked(
-        candidates,
-        lambda transform: check_rigid(fixed, moving, transform, fixed_brain=known, moving_brain=moving_brain),
-    )
+    return register_checked(candidates, check)
 
 
 def register_checked(
@@ -197,12 +202,18 @@ def _judge(similarity: float, advantage: float, overlap: float | None) -> Regist
     reasons = []
     if advantage < MINIMUM_ADVANTAGE:
         reasons.append(
-            f"similarity gains {100 * advantage:.0f} % over moved positions, at least {100 * MINIMUM_ADVANTAGE:.0f} % expected"
+            f"similarity gains {100 * advantage:.0f} % over moved positions, "
+            f"at least {100 * MINIMUM_ADVANTAGE:.0f} % expected"
         )
     if overlap is not None and overlap < MINIMUM_OVERLAP:
         reasons.append(f"brain masks overlap by {overlap:.2f}, at least {MINIMUM_OVERLAP:.2f} expected")
     rounded = None if overlap is None else round(overlap, 4)
     return RegistrationCheck(round(similarity, 4), round(advantage, 4), rounded, not reasons, tuple(reasons))
+
+
+def _centre(volume: Volume, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the mean position of a mask, RAS+ mm."""
+    return volume.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + volume.affine[:3, 3]
 
 
 def _coarse_grid(volume: Volume) -> Grid:

@@ -35,7 +35,7 @@ def register_template_checked(
 
     Returns
     -------
-    The transforms, and the check: ``similarity`` (correlation), ``overlap``, ``folded``, ``passed``, ``retried``,
+    The transforms and the check: ``similarity`` (correlation), ``overlap``, ``folded``, ``passed``, ``retried``,
     ``reasons``.
     """
     moving = t1w.with_data(np.where(brain, t1w.data, 0).astype(np.float32))
@@ -54,7 +54,7 @@ def register_template_checked(
 def check_template(
     t1w_brain: Volume, brain: npt.NDArray[np.bool_], template: Volume, transforms: TemplateTransforms
 ) -> dict:
-    """Return correlation inside the template's brain, brain overlap and folding, and whether they reach their limits."""
+    """Return correlation inside the template's brain, brain overlap and folding, and whether that will do."""
     grid = _every_second_voxel(template)
     way = [transforms.template_to_t1w]
     target = resample(template, grid).data
@@ -67,7 +67,7 @@ def check_template(
     if overlap < MINIMUM_OVERLAP:
         reasons.append(f"brains overlap by {overlap:.2f}, at least {MINIMUM_OVERLAP:.2f} expected")
     if correlation < MINIMUM_CORRELATION:
-        reasons.append(f"correlation with the template is {correlation:.2f}, at least {MINIMUM_CORRELATION} expected")
+        reasons.append(f"correlation with the template {correlation:.2f}, at least {MINIMUM_CORRELATION} expected")
     if transforms.folded > MAXIMUM_FOLDED:
         reasons.append(f"{100 * transforms.folded:.1f} % of the brain is folded")
     return {

@@ -27,8 +27,8 @@ def init_anatomy_wf(
 ) -> Workflow:
     """Build the anatomy workflow of one session.
 
-    Workflow graph: each contrast is prepared on its own (brain, bias); T1w and T2w are registered rigidly to T2*, T1w to
-    the template; tissue and regions are found on T1w; all meet on the detection grid.
+    Workflow graph: each contrast is prepared on its own (brain, bias); T1w and T2w are registered rigidly to T2*, T1w
+    to the template; tissue and regions are found on T1w; all meet on the detection grid.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def init_anatomy_wf(
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
     outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
     prepare = {key: _prepare(key, contrast, settings) for key, contrast in _CONTRASTS.items()}
-    register = {key: Node(RegisterRigid(name=f"{key}_to_t2star"), name=f"register_{key}", mem_gb=2) for key in ("t1w", "t2w")}
+    register = {key: _register(key) for key in ("t1w", "t2w")}
     to_template = Node(
         RegisterTemplate(template=template, preset=settings.registration), name="register_template", mem_gb=3
     )
@@ -119,6 +119,10 @@ _CONTRASTS = {"t1w": "T1w", "t2w": "T2w", "t2star": "T2starw"}
 def _prepare(key: str, contrast: str, settings: AnatomySettings) -> Node:
     interface = PrepareImage(contrast=contrast, iterations=settings.n4_iterations)
     return Node(interface, name=f"prepare_{key}", mem_gb=2.5)
+
+
+def _register(key: str) -> Node:
+    return Node(RegisterRigid(name=f"{key}_to_t2star"), name=f"register_{key}", mem_gb=2)
 
 
 def _connect_rigid(workflow: Workflow, fixed: Node, moving: Node, register: Node) -> None:
