@@ -18,7 +18,7 @@ from mbseg_bids.settings import ExecutionSettings
 LOGGER = logging.getLogger("mbseg")
 
 _OWN = re.compile(r"mbseg_bids\.errors\.(\w+): (.*) \((.*)\)\s*$")
-_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool)): ?(.*)$")
+_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool))(?:: ?(.*))?$")
 _WRAPPERS = ("NodeExecutionError", "RuntimeError")
 """What nipype raises around the exception of a node."""
 
@@ -205,7 +205,7 @@ def error_from_text(traceback: str) -> MbsegError:
     named = [match for line in lines if (match := _ANY.match(line))]
     inner = [match for match in named if match.group(1).rsplit(".", 1)[-1] not in _WRAPPERS]
     for match in reversed(inner or named):
-        return _foreign(match.group(1).rsplit(".", 1)[-1], match.group(2).strip())
+        return _foreign(match.group(1).rsplit(".", 1)[-1], (match.group(2) or "").strip())
     return MbsegError(lines[-1].strip() if lines else "unknown failure", "see the crash file in the work folder")
 
 

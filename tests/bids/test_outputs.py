@@ -1,6 +1,8 @@
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -96,7 +98,10 @@ def test_writing_leaves_no_half_file_behind(tmp_path):
         write_bytes(tmp_path / "file" / "b.txt", b"x")
 
 
-@pytest.mark.skipif(shutil.which("bids-validator-deno") is None, reason="bids-validator-deno is not installed")
+VALIDATOR = shutil.which("bids-validator-deno", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno is not installed")
 def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_image):
     """Every file this app can write, for participants with and without sessions, through its own writers."""
     from fake_workflows import ROW
@@ -126,7 +131,7 @@ def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_ima
         FinishSession(output_dir=str(out), label=label, fingerprint="x", facts={"warnings": []}).run()
         (out / f"sub-{participant}.html").write_text("<!DOCTYPE html>")
     (out / "logs" / "CITATION.md").write_text("text\n")
-    done = subprocess.run(["bids-validator-deno", "--format", "json", out], capture_output=True, text=True, check=False)
+    done = subprocess.run([VALIDATOR, "--format", "json", out], capture_output=True, text=True, check=False)
     issues = json.loads(done.stdout)["issues"]["issues"]
     errors = [issue for issue in issues if issue["severity"] == "error"]
     assert errors == []
