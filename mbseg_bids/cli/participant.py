@@ -54,16 +54,16 @@ def run_participant(request: Request) -> str:
         if request.settings.execution.clean_workdir:
             clean_work(request.work_dir)
         prepare_folders(request.work_dir)
-    sessions = inputs.check_sessions(
-        inputs.find_sessions(
-            request.bids_dir,
-            participants=request.participants,
-            sessions=request.sessions,
-            filters=inputs.read_filters(request.filter_file),
-            settings=request.settings.inputs,
-            database_dir=request.database_dir,
-        )
+    found = inputs.find_sessions(
+        request.bids_dir,
+        participants=request.participants,
+        sessions=request.sessions,
+        filters=inputs.read_filters(request.filter_file),
+        settings=request.settings.inputs,
+        database_dir=request.database_dir,
     )
+    LOGGER.info("checking the images of %s", _count(len(found)))
+    sessions = inputs.check_sessions(found, n_threads=request.settings.execution.n_procs)
     plans = plan_sessions(sessions, request)
     problems = {session.label: session.problem for session in sessions if session.problem is not None}
     if request.dry_run:
