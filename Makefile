@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
 NPROCS ?= 2
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 BIN := $(VENV)/bin
 export NO_ET := 1
 
