@@ -31,8 +31,10 @@ from mbseg_bids.simulation.relaxation import (
     MIDBRAIN_NUCLEUS,
     tissue_of,
 )
+from mbseg_bids.simulation.susceptibility import sample
 
-_N_LABELS = 16384
+N_LABELS = 16384
+"""Label numbers are below this."""
 
 _TISSUE_OF = {
     "csf": CSF, "lacune": CSF, "choroid": CSF, "vessel": CSF, "artery": CSF,
@@ -55,14 +57,14 @@ _VENOUS_SINUS, _ORBIT, _CORD = 514, 508, 512
 
 
 def _table(values: dict[str, int]) -> npt.NDArray[np.uint8]:
-    return np.array([values.get(tissue_of(label), 0) for label in range(_N_LABELS)], dtype=np.uint8)
+    return np.array([values.get(tissue_of(label), 0) for label in range(N_LABELS)], dtype=np.uint8)
 
 
 TISSUE_TABLE = _table(_TISSUE_OF)
 """Tissue class (imaging.labels.TISSUES) of each label, 0 outside the brain."""
 REGION_TABLE = _table(_REGION_OF)
 """Region (imaging.labels.REGIONS) of each label, 0 where none."""
-AIR_TABLE = np.array([tissue_of(label) == "air" for label in range(_N_LABELS)])
+AIR_TABLE = np.array([tissue_of(label) == "air" for label in range(N_LABELS)])
 """Whether a label is air."""
 for _label in (_VENOUS_SINUS, 502, _CORD):  # inside the skull, but no brain extraction keeps them
     TISSUE_TABLE[_label] = 0
@@ -351,13 +353,13 @@ def make_anatomy(
 
 def refine_cortex(labelmap: Volume, grey: Volume, white: Volume) -> Volume:
     """Redraw cortex, cerebral white matter and outer CSF by tissue probabilities; the other labels stay."""
-    from mbseg_bids.simulation.susceptibility import sample
-
     labels = labelmap.data.copy()
     where = np.argwhere(np.isin(labels, (2, 3, 41, 42, 24)) | ((labels >= 1000) & (labels < 5100)))
     points = (where @ labelmap.affine[:3, :3].T + labelmap.affine[:3, 3]).astype(np.float32)
     p_grey, p_white = sample(grey, points), sample(white, points)
-    left = np.isin(labels, (2, 3)) | ((labels >= 1000) & (labels % 2000 < 1000) & (labels < 5100) & (labels // 1000 % 2 == 1))
+    left = np.isin(labels, (2, 3)) | (
+        (labels >= 1000) & (labels % 2000 < 1000) & (labels < 5100) & (labels // 1000 % 2 == 1)
+    )
     is_left = ndimage.gaussian_filter(left.astype(np.float32), 4.0) >= ndimage.gaussian_filter(
         np.isin(labels, (41, 42)).astype(np.float32), 4.0
     )

@@ -55,10 +55,19 @@ def draw_microbleed(centre: npt.ArrayLike, rng: np.random.Generator, *, scale: f
         distance = 0.0 if part == 0 else part_radius * 1.5
         place = centre + distance * direction / np.linalg.norm(direction)
         spheres.append(
-            Sphere(tuple(place.tolist()), part_radius, dchi, t2star=float(rng.uniform(2, 6)), density=float(rng.uniform(0.4, 0.8)))
+            Sphere(
+                tuple(place.tolist()),
+                part_radius,
+                dchi,
+                t2star=float(rng.uniform(2, 6)),
+                density=float(rng.uniform(0.4, 0.8)),
+            )
         )
     return Feature(
-        "microbleed", tuple(spheres), t2w=float(rng.uniform(0.3, 1.0)), t1w=float(np.clip(rng.normal(0.9, 0.15), 0.5, 1.3))
+        "microbleed",
+        tuple(spheres),
+        t2w=float(rng.uniform(0.3, 1.0)),
+        t1w=float(np.clip(rng.normal(0.9, 0.15), 0.5, 1.3)),
     )
 
 

@@ -83,7 +83,9 @@ def medullary_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[
     ventricles = np.argwhere(np.isin(labels, (4, 43)))
     veins = []
     for start in _draw_voxels(place, n, rng):
-        nearest = ventricles[rng.choice(len(ventricles), 200)] if len(ventricles) else start[None] + rng.normal(size=(1, 3))
+        nearest = (
+            ventricles[rng.choice(len(ventricles), 200)] if len(ventricles) else start[None] + rng.normal(size=(1, 3))
+        )
         goal = nearest[np.linalg.norm(nearest - start, axis=1).argmin()]
         direction = _unit(_unit(goal - start) + rng.normal(0, 0.45, 3))
         points, length = [start], rng.uniform(5, 20)
@@ -117,7 +119,9 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
     def add(voxel: npt.NDArray, radius: float) -> None:
         centre = tuple(_to_world(anatomy, voxel).tolist())
         sphere = Sphere(centre, radius, -float(rng.uniform(0.8, 2.5)), t2star=8.0, density=0.4)
-        found.append(Feature("calcification", (sphere,), t2w=float(rng.uniform(0.3, 0.8)), t1w=float(rng.uniform(0.4, 1.3))))
+        found.append(
+            Feature("calcification", (sphere,), t2w=float(rng.uniform(0.3, 0.8)), t1w=float(rng.uniform(0.4, 1.3)))
+        )
 
     if rng.random() < probability * 0.5:
         for side in (13, 52):
@@ -162,9 +166,15 @@ def perivascular_spaces(anatomy: Anatomy, n: int, rng: np.random.Generator) -> l
         direction = _unit(rng.normal(size=3) + (0, 0, 1.5))
         ends = np.array([start, start + direction * rng.uniform(3, 9)])
         vessel = Vessel(
-            tuple(map(tuple, _to_world(anatomy, ends).tolist())), float(rng.uniform(0.3, 0.9)), 0.0, t2star=150.0, density=1.2
+            tuple(map(tuple, _to_world(anatomy, ends).tolist())),
+            float(rng.uniform(0.3, 0.9)),
+            0.0,
+            t2star=150.0,
+            density=1.2,
         )
-        spaces.append(Feature("perivascular_space", (vessel,), t2w=float(rng.uniform(1.5, 3)), t1w=float(rng.uniform(0.4, 0.7))))
+        spaces.append(
+            Feature("perivascular_space", (vessel,), t2w=float(rng.uniform(1.5, 3)), t1w=float(rng.uniform(0.4, 0.7)))
+        )
     return spaces
 
 

@@ -201,6 +201,4 @@ def mprage(
 
 def turbo_spin_echo(tissue: Relaxation, *, repetition_time: float, echo_time: float) -> float:
     """PD (1 - exp(-TR / T1)) exp(-TE / T2) with the effective echo time; times in ms. Refocusing removes the T2* part."""
-    return float(
-        tissue.density * (1 - np.exp(-repetition_time / tissue.t1)) * np.exp(-echo_time / tissue.t2)
-    )
+    return float(tissue.density * (1 - np.exp(-repetition_time / tissue.t1)) * np.exp(-echo_time / tissue.t2))

@@ -6,7 +6,8 @@ All positions are scanner RAS+ millimetres; the main field B0 points along scann
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -154,7 +155,7 @@ class Vessel:
         corners = np.asarray(self.points, dtype=points.dtype)
         best = np.full(points.shape[:-1], np.inf, dtype=points.dtype)
         which = np.zeros(points.shape[:-1], dtype=np.int8)
-        for number, (start, end) in enumerate(zip(corners[:-1], corners[1:], strict=True)):
+        for number, (start, end) in enumerate(pairwise(corners)):
             along = end - start
             offsets = points - start
             position = np.clip(offsets @ (along / (along @ along)), 0, 1)
@@ -178,7 +179,7 @@ class Vessel:
         squared, which = self._nearest_segment(points)
         field = np.zeros(points.shape[:-1], dtype=points.dtype)
         near = squared < (8 * self.radius) ** 2  # beyond, the field is below 1 / 64 of that at the wall
-        for number, (start, end) in enumerate(zip(corners[:-1], corners[1:], strict=True)):
+        for number, (start, end) in enumerate(pairwise(corners)):
             mine = near & (which == number)
             offsets = points[mine] - start
             axis = (end - start) / np.linalg.norm(end - start)
@@ -211,6 +212,20 @@ class Feature:
     t2w: float = 1.0
     t1w: float = 1.0
 
+    def moved(self, move: npt.NDArray[np.float64]) -> "Feature":
+        """The same feature after a rigid motion (4 x 4)."""
+
+        def place(point: Sequence[float]) -> tuple[float, float, float]:
+            return tuple((move[:3, :3] @ np.asarray(point) + move[:3, 3]).tolist())
+
+        sources = tuple(
+            replace(source, centre=place(source.centre))
+            if isinstance(source, Sphere)
+            else replace(source, points=tuple(place(point) for point in source.points))
+            for source in self.sources
+        )
+        return replace(self, sources=sources)
+
     @property
     def centre(self) -> npt.NDArray[np.float64]:
         """Middle of all sources, scanner RAS+ mm."""
@@ -239,7 +254,10 @@ class Patch:
 
 
 def bounding_box(
-    sources: Sequence[Source], affine: npt.NDArray[np.float64], shape: Sequence[int], multiple: Sequence[int] = (1, 1, 1)
+    sources: Sequence[Source],
+    affine: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    multiple: Sequence[int] = (1, 1, 1),
 ) -> tuple[slice, slice, slice] | None:
     """Box of voxels that the sources reach, its edges rounded outwards to `multiple`; None if outside the grid."""
     low = np.min([source.bounds[0] for source in sources], axis=0)
