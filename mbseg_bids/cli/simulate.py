@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1],
         metavar="M",
-        help="sessions of each participant in turn: '2 1' gives the first two, the second one; 1: no session level",
+        help="sessions of participants in turn ('2 1': two for the first, one for the next); 1: no such level",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument(

@@ -10,7 +10,10 @@ from scipy import ndimage
 def smooth_field(
     shape: tuple[int, int, int], scale: float, rng: np.random.Generator, *, sigma: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Smooth Gaussian random field of standard deviation `sigma` (about) and correlation length `scale` voxels."""
+    """Smooth Gaussian random field with nodes every `scale` voxels, linear between them.
+
+    `sigma` is the standard deviation of the nodes; interpolation lowers that of the whole field to about 0.6 of it.
+    """
     coarse_shape = [int(np.ceil(n / scale)) + 3 for n in shape]
     coarse = rng.standard_normal(coarse_shape).astype(np.float32)
     coarse = ndimage.gaussian_filter(coarse, 0.7)
