@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labelmaps",
         type=Path,
         metavar="DIR",
-        help="NIfTI label maps with FreeSurfer numbers to make heads from, by name (default: the atlas of this package)",
+        help="NIfTI label maps with FreeSurfer numbers to make heads from (default: the atlas of this package)",
     )
     parser.add_argument(
         "--lesions",
