@@ -83,22 +83,27 @@ def refine_cortex(labelmap: Volume, grey: Volume, white: Volume) -> Volume:
     )
     side = is_left[tuple(where.T)]
     new = np.where(p_white > p_grey, np.where(side, 2, 41), np.where(side, 3, 42))
-    new[p_grey + p_white < 0.5] = 24
+    new[p_grey + p_white < 0.65] = 24  # in an average over people, half-closed sulci are grey
     labels[tuple(where.T)] = new
     return Volume(labels, labelmap.affine)
 
 
 def add_head(labelmap: Volume) -> Volume:
-    """Wrap a label map of the brain alone in CSF, bone, marrow, soft tissue and skin."""
+    """Put a label map of the brain alone into a head: 2 mm of CSF, bone with marrow, soft tissue, skin."""
     spacing = float(np.mean(labelmap.spacing))
     pad = int(np.ceil(22 / spacing))
     labels = np.pad(labelmap.data, pad)
     affine = labelmap.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ np.full(3, float(pad))
     brain = ndimage.gaussian_filter((labels > 0).astype(np.float32), 3.0 / spacing) > 0.4
-    distance = ndimage.distance_transform_edt(~brain, sampling=labelmap.spacing)
-    for limit, label in ((17, 511), (14, 507), (9, 515), (7, 516), (5, 515), (3, 24), (0, 24)):
-        shell = (labels == 0) & (distance <= limit)
-        inner = {17: 14, 14: 9, 9: 7, 7: 5, 5: 3, 3: 0, 0: -1}[limit]
-        labels[shell & (distance > inner)] = label
+    labels[(labels == 0) & brain] = 24
+    to_brain = ndimage.distance_transform_edt(~brain, sampling=labelmap.spacing)
+    # The head spans the clefts between the lobes and below the brain, so its outline is that of a much smoothed brain.
+    outline = (ndimage.gaussian_filter(brain.astype(np.float32), 14 / spacing) > 0.15) | (to_brain < 12)
+    depth = ndimage.distance_transform_edt(outline, sampling=labelmap.spacing)
+    outside = (labels == 0) & outline
+    labels[outside] = 507
+    for limit, label in ((8, 515), (6, 516), (4, 515), (2, 24)):
+        labels[outside & (to_brain <= limit)] = label
+    labels[outside & (depth < 2.5) & (to_brain > 8)] = 511
     return Volume(labels, affine)

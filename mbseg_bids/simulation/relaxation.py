@@ -39,8 +39,9 @@ _AT_3T: dict[str, Relaxation] = {
     "hyperintensity": Relaxation(1450, 150, 85, 0.84),
     "lacune": Relaxation(3500, 1000, 300, 0.98),
     "choroid": Relaxation(2000, 220, 80, 0.90),
-    "vessel": Relaxation(1650, 60, 35, 0.70),
-    "artery": Relaxation(1650, 120, 50, 0.60),
+    # Flowing blood leaves before it is refocused: a flow void on T2w, here a short T2.
+    "vessel": Relaxation(1650, 32, 35, 0.70),
+    "artery": Relaxation(1100, 25, 45, 0.60),
     "soft_tissue": Relaxation(1300, 45, 30, 0.75),
     "fat": Relaxation(400, 70, 28, 0.80),
     "skin": Relaxation(550, 60, 28, 0.75),
