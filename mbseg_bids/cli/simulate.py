@@ -16,9 +16,7 @@ GEOMETRIES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "output", type=Path, help="new folder for the BIDS dataset; the truth goes to derivatives/truth"
-    )
+    parser.add_argument("output", type=Path, help="new folder for the BIDS dataset; the truth is in derivatives/truth")
     parser.add_argument("--participants", type=int, default=2, metavar="N", help="how many (default 2)")
     parser.add_argument(
         "--sessions",
@@ -26,15 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1],
         metavar="M",
-        help="sessions of each participant in turn: '2 1' gives the first two and the second one; 1 means no session level",
+        help="sessions of participants in turn ('2 1': two for the first, one for the next); 1: no such level",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument(
         "--labelmaps",
         type=Path,
         metavar="DIR",
-        help="NIfTI label maps with FreeSurfer numbers to make heads from, in the order of their names (default: the atlas "
-        "that comes with this package)",
+        help="NIfTI label maps with FreeSurfer numbers to make heads from (default: the atlas of this package)",
     )
     parser.add_argument(
         "--lesions",
@@ -76,10 +73,7 @@ def run(args: argparse.Namespace) -> int:
         ),
     )
     made = write_dataset(args.output, labelmaps, plan, grey_white=grey_white)
-    for row in made.itertuples():
-        print(
-            f"{row.participant_id} {row.session_id or ''}: {row.n_microbleeds} microbleeds to be seen".replace(
-                " :", ":"
-            )
-        )
+    for row in made.to_dict("records"):
+        visit = " ".join(part for part in (row["participant_id"], row["session_id"]) if isinstance(part, str))
+        print(f"{visit}: {row['n_microbleeds']} microbleeds to be seen")
     return 0

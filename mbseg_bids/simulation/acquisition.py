@@ -7,7 +7,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.simulation.anatomy import AIR_TABLE, N_LABELS, Anatomy, rotation, smooth_field
+from mbseg_bids.simulation.anatomy import AIR_TABLE, N_LABELS, Anatomy
+from mbseg_bids.simulation.geometry import rotation, smooth_field
 from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.relaxation import tissue_of
 from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO
@@ -33,7 +34,7 @@ def scan_grid(
 ) -> tuple[npt.NDArray[np.float64], tuple[int, int, int]]:
     """Affine and shape of an axial scan, its slices tilted by angles in radians.
 
-    In plane it holds the brain, or the whole head with a margin; across slices the brain, or all there is of head and neck.
+    In plane it holds the brain, or the whole head with a margin; across slices the brain, or all of head and neck.
     """
     axes = rotation(tilt)
 
@@ -110,8 +111,9 @@ def label_votes(
 def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -> tuple[Volume, ...]:
     """Gradient (T / m) of the main field along world x, y, z that the air in and about the head causes, after shimming.
 
-    The field of any distribution of susceptibility is its convolution with that of a dipole, (1/3 - kz^2 / k^2) in k-space
-    (Marques & Bowtell, Concepts Magn Reson B 2005, 25:65). Shims remove its second-order polynomial over the brain.
+    The field of any distribution of susceptibility is its convolution with that of a dipole, (1/3 - kz^2 / k^2) in
+    k-space (Marques & Bowtell, Concepts Magn Reson B 2005, 25:65). Shims remove its second-order
+    polynomial over the brain.
     """
     step = grid_step
     labels = anatomy.labels.data[::step, ::step, ::step]

@@ -10,6 +10,7 @@ from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import make_anatomy
+from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.lesions import REGION_SHARES, draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics
 from mbseg_bids.simulation.protocol import Protocol, draw_protocol
@@ -19,7 +20,6 @@ from mbseg_bids.simulation.scan import (
     lesion_table,
     paint_contrasts,
     render_features,
-    small_move,
     white_matter_mean,
 )
 

@@ -15,18 +15,16 @@ from mbseg_bids.errors import CannotWriteError
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.anatomy import make_anatomy
+from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.lesions import draw_microbleeds
 from mbseg_bids.simulation.mimics import MIMICS, draw_mimics
 from mbseg_bids.simulation.protocol import Protocol
-from mbseg_bids.simulation.scan import small_move
 from mbseg_bids.simulation.session import Session, move_head, simulate_session
 from mbseg_bids.simulation.susceptibility import Feature
 
 BIDS_VERSION = "1.10.0"
 
 _TRUTH_COLUMNS = {
-    "index": "Integer of the microbleed in the segmentation",
-    "name": "Name of the microbleed, unique within the scan",
     "region": "Region that most voxels of the microbleed lie in",
     "volume_mm3": ("Volume of the voxels labelled", "mm^3"),
     "n_voxels": "Number of voxels of the T2*-weighted scan",
@@ -47,12 +45,13 @@ _TRUTH_COLUMNS = {
 _README = """\
 # Simulated brains with cerebral microbleeds
 
-Made by `mbseg simulate` (mbseg-bids {version}, seed {seed}); these people do not exist. T1w, T2w and T2*-weighted images come from
-tissue relaxation and, for the T2*-weighted ones, from the magnetic field about every microbleed and vein. The microbleeds that can be
-seen, voxel by voxel, are in `derivatives/truth`: a voxel belongs to a microbleed if that leaves less than 0.7 of its noise-free signal.
+Made by `mbseg simulate` (mbseg-bids {version}, seed {seed}); these people do not exist.
+T1w, T2w and T2*-weighted images come from tissue relaxation and, for the T2*-weighted ones, from the magnetic field
+about every microbleed and vein. The microbleeds that can be seen, voxel by voxel, are in `derivatives/truth`: a voxel
+belongs to a microbleed if that leaves less than 0.7 of its noise-free signal.
 
-The expected number of microbleeds of a person doubles every 20 years of age and is 2.5 times as high with hypertension; over people it
-is negative binomial. A fixed range asked for on the command line replaces this.
+The expected number of microbleeds of a person doubles every 20 years of age and is 2.5 times as high with
+hypertension; over people it is negative binomial. A fixed range asked for on the command line replaces this.
 """
 
 
@@ -217,7 +216,8 @@ def write_session(folder: Path, participant: str, session: str | None, made: Ses
         _write_json(raw / f"{entities}_{suffix}.json", sidecar(suffix, protocol))
     truth = folder / "derivatives" / "truth" / place
     truth.mkdir(parents=True, exist_ok=True)
-    source = {"Sources": [f"bids:raw:{(place / f'{entities}_T2starw.nii.gz').as_posix()}"]}
+    uri = f"bids:raw:{(place / f'{entities}_T2starw.nii.gz').as_posix()}"
+    source = {"Sources": [uri], "SpatialReference": uri}
     stem = f"{entities}_space-T2starw"
     table = made.lesion_table.assign(source=[number + 1 for number in made.features])
     save_image(truth / f"{stem}_seg-CMB_dseg.nii.gz", made.lesions, np.int16)

@@ -10,12 +10,14 @@ import pandas as pd
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED, WM
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
-from mbseg_bids.simulation.anatomy import TISSUE_TABLE, Anatomy, rotation, smooth_field
+from mbseg_bids.simulation.anatomy import TISSUE_TABLE, Anatomy
+from mbseg_bids.simulation.geometry import smooth_field
 from mbseg_bids.simulation.lesions import block_ratio, block_truth
 from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 from mbseg_bids.simulation.protocol import Protocol, label_signals
 from mbseg_bids.simulation.relaxation import tissue_relaxation
-from mbseg_bids.simulation.susceptibility import Feature, occupancy, render
+from mbseg_bids.simulation.rendering import occupancy, render
+from mbseg_bids.simulation.susceptibility import Feature
 
 MIMIC_RATIO = 0.85
 """A voxel is labelled as a mimic where that leaves less than this share of its signal."""
@@ -163,16 +165,6 @@ def acquire(
     return acq.add_rician_noise(scan, sigma, rng)
 
 
-def small_move(
-    rng: np.random.Generator, translation: float, angle: float, centre: npt.NDArray
-) -> npt.NDArray[np.float64]:
-    """Rigid motion (4 x 4) about a point: standard deviations in mm along, and radians about, each axis."""
-    move = np.eye(4)
-    move[:3, :3] = rotation(rng.normal(0, angle, 3))
-    move[:3, 3] = centre - move[:3, :3] @ centre + rng.normal(0, translation, 3)
-    return move
-
-
 def keep_labels(rendering: Rendering, kept: Sequence[int]) -> Rendering:
     """Only some lesion labels, renumbered from 1."""
     new = np.zeros(len(rendering.numbers) + 1, dtype=np.int32)
@@ -184,6 +176,24 @@ def keep_labels(rendering: Rendering, kept: Sequence[int]) -> Rendering:
         [rendering.numbers[label - 1] for label in kept],
         [rendering.darkest[label - 1] for label in kept],
     )
+
+
+TABLE_COLUMNS = (
+    *("index", "name", "region", "volume_mm3", "n_voxels", "diameter_mm", "i", "j", "k", "x_mm", "y_mm", "z_mm"),
+    *("n_slices", "radius_mm", "dchi_ppm", "minimum_ratio"),
+)
+"""Of the table of microbleeds."""
+
+
+def _nearest_region(regions: npt.NDArray[np.uint8], centroid: npt.NDArray, *, reach: int = 4) -> str:
+    """Name of the region nearest to a place (voxels), for a lesion that bulges into CSF."""
+    start = np.maximum(np.rint(centroid).astype(int) - reach, 0)
+    part = regions[tuple(slice(s, s + 2 * reach + 1) for s in start)]
+    where = np.argwhere(part > 0)
+    if not len(where):
+        return UNASSIGNED
+    nearest = np.linalg.norm(where + start - centroid, axis=1).argmin()
+    return REGIONS[int(part[tuple(where[nearest])])]
 
 
 def lesion_table(
@@ -203,7 +213,7 @@ def lesion_table(
         centroid = where.mean(axis=0)
         place = affine[:3, :3] @ centroid + affine[:3, 3]
         counts = np.bincount(regions[tuple(where.T)], minlength=len(REGIONS) + 1)[1:]
-        region = REGIONS[int(counts.argmax()) + 1] if counts.any() else UNASSIGNED
+        region = REGIONS[int(counts.argmax()) + 1] if counts.any() else _nearest_region(regions, centroid)
         volume = len(where) * voxel_volume
         spheres = features[number].sources
         rows.append(
@@ -222,8 +232,7 @@ def lesion_table(
                 "minimum_ratio": darkest,
             }
         )
-    columns = "index name region volume_mm3 n_voxels diameter_mm i j k x_mm y_mm z_mm n_slices radius_mm dchi_ppm minimum_ratio"
-    return pd.DataFrame(rows, columns=columns.split())
+    return pd.DataFrame(rows, columns=TABLE_COLUMNS)
 
 
 def white_matter_mean(image: Volume, anatomy: Anatomy) -> float:

@@ -11,6 +11,7 @@ from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy
+from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.scan import (
     acquire,
@@ -18,7 +19,6 @@ from mbseg_bids.simulation.scan import (
     lesion_table,
     paint_contrasts,
     render_features,
-    small_move,
     white_matter_mean,
 )
 from mbseg_bids.simulation.susceptibility import Feature
