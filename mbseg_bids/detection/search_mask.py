@@ -60,6 +60,21 @@ def search_region(
     return mask, mask & dark & local_minima(t2star, brain)
 
 
+def voxels_to_classify(
+    t2star: npt.NDArray[np.floating],
+    brain: npt.NDArray[np.bool_],
+    tissue: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    settings: DetectionSettings,
+) -> npt.NDArray[np.int64]:
+    """Return the indices of all voxels that a run may ask about, shape (N, 3), in array order.
+
+    Arguments as in :func:`search_region`; a run asks about part of them only, see
+    :mod:`mbseg_bids.detection.outward_search`.
+    """
+    return np.argwhere(search_region(t2star, brain, tissue, spacing, settings)[0])
+
+
 def search_mask(
     t2star: npt.NDArray[np.floating],
     brain: npt.NDArray[np.bool_],

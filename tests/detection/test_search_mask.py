@@ -3,7 +3,7 @@ import pytest
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio
-from mbseg_bids.detection.search_mask import local_median, search_mask, search_region
+from mbseg_bids.detection.search_mask import local_median, search_mask, search_region, voxels_to_classify
 from mbseg_bids.settings import DetectionSettings
 
 THICK = (1.0, 1.0, 3.0)
@@ -148,3 +148,5 @@ def test_where_to_search_follows_the_settings():
     assert searched(seed_quotient=1.1) == [[[9, 9], [14, 14], [14, 15]], [[9, 9], [14, 14]]]
     assert searched(ratio_threshold=1.04)[1] == [[5, 5], [9, 9], [14, 14]]
     assert all(part.all() for part in region(exhaustive=True))
+    voxels = voxels_to_classify(t2star, brain, tissue, THICK, DetectionSettings())
+    assert voxels.tolist() == [[9, 9, 0], [14, 14, 0], [14, 15, 0]]
