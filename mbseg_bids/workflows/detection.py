@@ -1,10 +1,13 @@
 """The detection workflow: from registered contrasts to lesions on the native T2* grid."""
 
+import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from mbseg_bids import __version__
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.settings import Settings
 
@@ -59,6 +62,7 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     classify = Node(
         ClassifyCandidates(
             settings=detection,
+            weights_state=_weights_state(settings.detection.weights),
             batch_size=execution.batch_size,
             device=execution.device,
             n_workers=execution.omp_nthreads,
@@ -83,3 +87,11 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     ])
     # fmt: on
     return workflow
+
+
+def _weights_state(name_or_path: str) -> str:
+    """Return what identifies the weights besides their name: a work directory must not serve results of others."""
+    shipped = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
+    path = next((p for p in (Path(name_or_path), shipped) if p.is_file()), None)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path else "none"
+    return f"{__version__} {digest}"

@@ -67,10 +67,12 @@ def test_command_prints_writes_and_reports_what_is_missing(trees, tmp_path, caps
     assert lesions.groupby("participant_id").size().to_dict() == {"sub-01": 2, "sub-02": 1}
 
 
-def test_minimum_volume_of_the_command(trees, capsys):
-    workbench.main(["evaluate", *map(str, trees), "--minimum-volume", "8.1"])
-    total = capsys.readouterr().out.splitlines()[-1].split()
-    assert total[3] in ("0", "n/a")
+def test_lesions_of_exactly_the_smallest_volume_count(trees):
+    """Every lesion of the truth has 8 mm3."""
+    assert score_trees(*trees, minimum_volume=8.0).pooled()["all"].n_truth == 2
+    ignored = score_trees(*trees, minimum_volume=8.1)
+    assert ignored.pooled()["all"].counts == (2, 0, 1, 0, 0)
+    assert ignored.scans[0].lesions["verdict"].tolist() == ["ignored", "ignored", "ignored"]
 
 
 def test_refuses_what_cannot_be_compared(trees, tmp_path):

@@ -161,7 +161,7 @@ def test_fine_native_grid_gets_every_lesion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = Settings().as_dict()["detection"]
     search = {"n_brain_voxels": 9, "n_searched_voxels": 6, "n_positive_voxels": 6, "highest_probability": 0.9}
-    search |= {"exhaustive": True, "weights": {"patch_size": 28}, "duration_s": 0.0}
+    search |= {"n_mask_voxels": 6, "exhaustive": True, "weights": {"patch_size": 28}, "duration_s": 0.0}
     files = {name: str(tmp_path / f"{name}.nii.gz") for name in ("probability", "candidates", "survivors")}
     result = WriteLesions(
         t2star=str(tmp_path / "native.nii.gz"),
@@ -188,3 +188,13 @@ def test_header_of_the_reference_without_its_intensities():
     assert np.asanyarray(image.dataobj).dtype == np.uint8
     assert (image.get_fdata() == 6).all()
     assert image.header.get_intent()[0] == "none"
+
+
+def test_other_weights_under_the_same_name_are_not_taken_from_the_cache(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    states = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        workflow = init_detection_wf(settings=Settings().override(detection={"weights": str(path)}))
+        states.append(workflow.get_node("classify").inputs.weights_state)
+    assert states[0] != states[1]
