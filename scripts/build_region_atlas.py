@@ -47,10 +47,12 @@ COMPARED = {
     "brainstem": (16,),
 }
 VOTE_SMOOTHING = 0.7
+VOTE_MARGIN = 4
 SMALLEST_ISLAND = 30
 
 
 def main() -> int:
+    """Carry the labels, vote, and write the atlas with its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labelmaps", type=Path)
     parser.add_argument("work", type=Path)
@@ -91,14 +93,17 @@ def vote(maps: np.ndarray) -> np.ndarray:
     best = np.full(maps.shape[1:], -1, np.float32)
     winner = np.zeros(maps.shape[1:], np.int16)
     for label in np.unique(maps):
-        votes = ndimage.gaussian_filter((maps == label).mean(axis=0, dtype=np.float32), VOTE_SMOOTHING)
-        ahead = votes > best
-        best[ahead], winner[ahead] = votes[ahead], label
+        chosen = maps == label
+        box = ndimage.find_objects(chosen.any(axis=0).astype(np.uint8))[0]
+        box = tuple(slice(max(0, b.start - VOTE_MARGIN), b.stop + VOTE_MARGIN) for b in box)
+        votes = ndimage.gaussian_filter(chosen[:, *box].mean(axis=0, dtype=np.float32), VOTE_SMOOTHING)
+        ahead = votes > best[box]
+        best[box][ahead], winner[box][ahead] = votes[ahead], label
     return without_islands(winner)
 
 
 def without_islands(labels: np.ndarray) -> np.ndarray:
-    """Give components smaller than 30 voxels, and all but the largest of small structures, to the nearest other label."""
+    """Give to the nearest other label all but the largest part of a structure, and small parts of a tissue."""
     doubtful = np.zeros(labels.shape, bool)
     for label in np.unique(labels):
         parts, count = ndimage.label(labels == label)
@@ -129,6 +134,7 @@ def leave_one_out(maps: np.ndarray) -> dict[str, dict[str, float]]:
 
 
 def write(atlas: np.ndarray, template: Volume, agreement: dict, people: int) -> None:
+    """Write the atlas and what is to be known about it into the package."""
     image = nib.Nifti1Image(atlas.astype(np.uint16), template.affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"region atlas, FreeSurfer numbers"

@@ -1,4 +1,4 @@
-"""The network behind the brain mask: LinkNet in three dimensions, as trained by deepbet (Fisch et al. 2024, MIT licence).
+"""The network behind the brain mask: LinkNet in three dimensions, as trained by deepbet (Fisch et al. 2024, MIT).
 
 deepbet itself brings a graphical program and TorchScript files along, which are pickles inside; here are its layers in
 plain PyTorch and its weights as half-precision safetensors. ``scripts/convert_brain_network.py`` made and checked them.

@@ -1,7 +1,7 @@
 """The regions in which microbleeds are counted, from an atlas or a FreeSurfer segmentation.
 
-Five regions as in Dadar et al. 2022 (cortical GM, deep GM, cerebral WM, cerebellar GM, cerebellar WM) and the brainstem.
-Deep grey matter comes from the labels, cortex and white matter from the tissue, and each voxel of tissue gets a region.
+Five regions as in Dadar et al. 2022 (cortical GM, deep GM, cerebral WM, cerebellar GM, cerebellar WM), and the
+brainstem. Deep grey matter comes from the labels, cortex and white matter from the tissue; no voxel of tissue is left.
 """
 
 import numpy as np

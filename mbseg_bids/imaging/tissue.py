@@ -1,8 +1,9 @@
 """CSF, grey and white matter from the T1w signal alone: a Gaussian mixture with a Markov random field.
 
-Three Gaussians are fitted by expectation maximisation to the histogram inside the brain, then the six neighbours of each
-voxel have their say (a Potts field solved by mean-field iterations). No spatial prior: with one, the ventricles of old
-people become white matter. Deep grey matter, half of which looks like white matter on T1w, comes from the region atlas.
+Three Gaussians are fitted by expectation maximisation to the histogram inside the brain, then the six neighbours of
+each voxel have their say (a Potts field solved by mean-field iterations). There is no spatial prior: with one, the
+ventricles of old people become white matter. Deep grey matter, half of which looks like white matter on T1w, comes from
+the region atlas.
 """
 
 import numpy as np
@@ -18,8 +19,8 @@ FIELD_STRENGTH = 0.6
 """Weight of the neighbours: log odds that one agreeing neighbour at 1 mm adds."""
 FIELD_ITERATIONS = 12
 LARGEST_ISLAND = 600.0
-"""Islands of CSF smaller than this (mm3; a sphere of 10.5 mm) that lie wholly inside tissue are given to it. On gradient-
-echo T1w a microbleed is dark like CSF, and voxels of CSF are never searched for microbleeds."""
+"""Islands of CSF smaller than this (mm3; a sphere of 10.5 mm) that lie wholly inside tissue are given to it: on
+gradient-echo T1w a microbleed is dark like CSF, and voxels of CSF are never searched for microbleeds."""
 
 
 def segment_tissue(

@@ -1,0 +1,174 @@
+"""From scans to what the detection takes: each contrast made ready on its own, then all on one grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.imaging.brain import PLAUSIBLE_VOLUME, extract_brain, largest_component, volume_warning
+from mbseg_bids.imaging.grids import Grid, detection_grid, mask_to_native, to_detection_grid
+from mbseg_bids.imaging.intensity import correct_bias, standardise
+from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.imaging.transforms import field_of_view, resample
+from mbseg_bids.imaging.volume import Volume
+
+SMALLEST_SHARE_SEEN = 0.95
+"""Part of the brain on T2* that the other contrasts must show; below it there is a warning."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A scan, bias corrected, with the brain outlined on it alone."""
+
+    image: Volume
+    """float32, native grid, unit of the scan."""
+    brain: npt.NDArray[np.bool_]
+    """Brain mask where one was found or given, else whatever gives signal."""
+    brain_found: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionInputs:
+    """Everything on the detection grid; images float32 0-100, masks and labels uint8."""
+
+    grid: Grid
+    t2star: Volume
+    others: dict[str, Volume]
+    """T2w and T1w by name, as far as given."""
+    brain: Volume
+    tissue: Volume
+    regions: Volume
+    warnings: tuple[str, ...]
+
+
+def prepare_image(
+    image: Volume, contrast: str, *, brain_mask: npt.NDArray[np.bool_] | None = None, iterations: int = 50
+) -> PreparedImage:
+    """Outline the brain (or take the mask given) and correct the bias inside it.
+
+    Parameters
+    ----------
+    image
+        A T1w, T2w or T2* scan on its native grid.
+    contrast
+        Its name, for messages. Only on T1w must a brain be found.
+    brain_mask
+        A mask to use instead, shape of the image.
+    iterations
+        Of N4, at most, at each level.
+
+    Raises
+    ------
+    UnreadableDataError
+        If the image has no signal, or is a T1w without a brain.
+    """
+    values = np.nan_to_num(np.asarray(image.data, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if not (values > 0).any():
+        raise UnreadableDataError(f"the {contrast} image has no signal", "look at the image")
+    image = image.with_data(values)
+    warnings: list[str] = []
+    brain, found = brain_mask, brain_mask is not None
+    if brain is None:
+        brain, found = _find_brain(image, contrast)
+    sentence = volume_warning(brain, image.voxel_volume) if found else None
+    if sentence:
+        warnings.append(f"{contrast}: {sentence}")
+    corrected = correct_bias(values, brain, image.spacing, iterations=iterations)
+    return PreparedImage(image.with_data(np.maximum(corrected, 0)), brain, found, tuple(warnings))
+
+
+def signal_mask(image: Volume) -> npt.NDArray[np.bool_]:
+    """Return the voxels with signal by Otsu's threshold, largest part: the head."""
+    low, high = np.percentile(image.data, (1, 99))
+    counts, edges = np.histogram(np.clip(image.data, low, high), 256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    weight = np.cumsum(counts)
+    moment = np.cumsum(counts * centres)
+    below, above = moment / np.maximum(weight, 1), (moment[-1] - moment) / np.maximum(weight[-1] - weight, 1)
+    between = weight * (weight[-1] - weight) * (below - above) ** 2
+    return largest_component(image.data > centres[between.argmax()])
+
+
+def assemble(
+    t2star: Volume,
+    others: dict[str, tuple[Volume, npt.NDArray[np.float64]]],
+    brain_t1w: Volume,
+    tissue_t1w: Volume,
+    regions_t1w: Volume,
+    t1w_to_t2star: npt.NDArray[np.float64],
+    t2star_brain: npt.NDArray[np.bool_] | None = None,
+) -> DetectionInputs:
+    """Bring all to the detection grid, each in one interpolation, and standardise there.
+
+    The brain searched is what all contrasts show of it; voxels outside the field of view of one of them are left out.
+
+    Parameters
+    ----------
+    t2star
+        Bias corrected, native grid.
+    others
+        Name -> (bias-corrected image, transform of its points to T2* points).
+    brain_t1w, tissue_t1w, regions_t1w
+        On the T1w grid.
+    t1w_to_t2star
+        T1w points to T2* points.
+    t2star_brain
+        The brain as outlined on T2* itself, to tell how much of it the others show.
+    """
+    grid = detection_grid(t2star.shape, t2star.affine)
+    back = np.linalg.inv(t1w_to_t2star)
+    brain = resample(brain_t1w, grid, [back], order=0).data > 0
+    seen = np.ones(grid.shape, bool)
+    for image, transform in others.values():
+        seen &= field_of_view(image, grid, [np.linalg.inv(transform)])
+    warnings = []
+    if t2star_brain is not None:
+        own = to_detection_grid(Volume(t2star_brain.astype(np.uint8), t2star.affine), grid, order=0).data > 0
+        share = np.count_nonzero(own & seen) / max(np.count_nonzero(own), 1)
+        if share < SMALLEST_SHARE_SEEN:
+            warnings.append(
+                f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the T1w or T2w and is not searched"
+            )
+    brain &= seen
+    if not brain.any():
+        raise UnreadableDataError("T2* and the other images show no common part of the brain", "look at their headers")
+    tissue = np.where(brain, resample(tissue_t1w, grid, [back], order=0).data, 0).astype(np.uint8)
+    tissue[brain & (tissue == 0)] = CSF
+    regions = np.where(brain, resample(regions_t1w, grid, [back], order=0).data, 0).astype(np.uint8)
+    on_grid = to_detection_grid(t2star, grid)
+    standard = on_grid.with_data(standardise(on_grid.data, brain))
+    moved = {}
+    for name, (image, transform) in others.items():
+        there = resample(image, grid, [np.linalg.inv(transform)])
+        moved[name] = there.with_data(standardise(there.data, brain))
+    return DetectionInputs(
+        grid,
+        standard,
+        moved,
+        Volume(brain.astype(np.uint8), grid.affine),
+        Volume(tissue, grid.affine),
+        Volume(regions, grid.affine),
+        tuple(warnings),
+    )
+
+
+def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, Volume]:
+    """Return brain mask and regions on the native T2* grid."""
+    return tuple(mask_to_native(v, t2star.shape, t2star.affine) for v in (inputs.brain, inputs.regions))
+
+
+def _find_brain(image: Volume, contrast: str) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Outline the brain; on T2w and T2*, where it is only a help, fall back on the head."""
+    try:
+        brain = extract_brain(image)
+    except UnreadableDataError:
+        if contrast == "T1w":
+            raise
+        return signal_mask(image), False
+    # The networks were trained on T1w: on the others only a plausible outline counts.
+    plausible = np.count_nonzero(brain) * image.voxel_volume / 1000 >= PLAUSIBLE_VOLUME[0] / 2
+    if contrast != "T1w" and not plausible:
+        return signal_mask(image), False
+    return brain, True

@@ -1,0 +1,122 @@
+"""Tissue and regions of one person on the T1w grid: from image and atlas, or from a segmentation that exists."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.imaging.brain import dice
+from mbseg_bids.imaging.grids import Grid
+from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, REGIONS
+from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, regions_from_freesurfer
+from mbseg_bids.imaging.template import load_region_atlas
+from mbseg_bids.imaging.tissue import fill_csf_islands, segment_tissue
+from mbseg_bids.imaging.transforms import PointField, resample
+from mbseg_bids.imaging.volume import Volume
+
+ASEG_OVERLAP = 0.8
+"""Smallest Dice overlap of a reused segmentation with the brain mask; CSF at the rim counts only in the latter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels on the T1w grid."""
+
+    tissue: npt.NDArray[np.uint8]
+    """0 outside the brain, 1 CSF, 2 GM, 3 WM."""
+    regions: npt.NDArray[np.uint8]
+    """1 to 6 for each voxel of GM and WM, else 0."""
+    warnings: tuple[str, ...]
+
+    def volumes(self, voxel_volume: float) -> dict[str, float]:
+        """Return the volume of each region in ml; ``voxel_volume`` in mm3."""
+        counts = np.bincount(self.regions.ravel(), minlength=max(REGIONS) + 1)
+        return {name: round(float(counts[number] * voxel_volume / 1000), 1) for number, name in REGIONS.items()}
+
+
+def segment(
+    t1w: Volume,
+    brain: npt.NDArray[np.bool_],
+    template_to_t1w: PointField,
+    *,
+    aseg: Volume | None = None,
+    t1w_aseg_space: Volume | None = None,
+    wmh_mask: Volume | None = None,
+) -> Segmentation:
+    """Find tissue and regions.
+
+    Parameters
+    ----------
+    t1w
+        Bias corrected.
+    brain
+        Mask, shape of ``t1w``.
+    template_to_t1w
+        Takes T1w points to template points: brings the atlas onto T1w.
+    aseg
+        FreeSurfer numbers in the world space of T1w, any grid; used instead of image and atlas.
+    t1w_aseg_space
+        T1w image on the grid of ``aseg``, to register where the two do not lie together.
+    wmh_mask
+        White-matter hyperintensities in the world space of T1w, any grid.
+
+    Raises
+    ------
+    UnreadableDataError
+        If ``aseg`` lies elsewhere and nothing tells where.
+    """
+    grid = Grid(t1w.shape, t1w.affine)
+    wmh = None if wmh_mask is None else resample(_as_mask(wmh_mask), grid, order=0).data > 0
+    if aseg is not None:
+        return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh)
+    tissue = segment_tissue(t1w.data, brain, t1w.spacing)
+    atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0)
+    regions = regions_from_atlas(atlas.data, tissue, t1w.spacing, wmh)
+    return Segmentation(tissue, regions, tuple(_region_warnings(regions)))
+
+
+def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:
+    grid = Grid(t1w.shape, t1w.affine)
+    integers = aseg.with_data(np.rint(np.asarray(aseg.data, np.float64)).astype(np.int32))
+    labels, warnings = resample(integers, grid, order=0).data, []
+    if dice(labels > 0, brain) < ASEG_OVERLAP:
+        labels = _moved_aseg(t1w, brain, integers, t1w_aseg_space)
+        warnings.append("the segmentation to reuse did not lie on the T1w image: it was registered to it")
+    regions, tissue, unknown = regions_from_freesurfer(labels, t1w.spacing, wmh)
+    if unknown:
+        warnings.append(f"labels of the segmentation that mean nothing here: {', '.join(map(str, unknown))}")
+    tissue = np.where(brain, tissue, 0).astype(np.uint8)
+    tissue[brain & (tissue == 0)] = CSF  # sulci, which have no label
+    before = tissue == CSF
+    tissue = fill_csf_islands(tissue, t1w.spacing)
+    filled = before & (tissue != CSF)
+    regions = np.where(filled & (regions == 0), nearest_label(regions, t1w.spacing), regions)
+    regions = np.where(brain & (tissue != CSF), regions, 0).astype(np.uint8)
+    return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
+
+
+def _moved_aseg(t1w, brain, aseg, t1w_aseg_space) -> npt.NDArray:
+    """Return ``aseg`` on the T1w grid after rigid registration of the image it was made from."""
+    from mbseg_bids.imaging.registration import register_rigid
+
+    if t1w_aseg_space is None:
+        raise UnreadableDataError(
+            "the segmentation to reuse does not lie on the T1w image", "give its T1w too, or do not reuse it"
+        )
+    transform = register_rigid(t1w, t1w_aseg_space)
+    labels = resample(aseg, Grid(t1w.shape, t1w.affine), [np.linalg.inv(transform)], order=0).data
+    if dice(labels > 0, brain) < ASEG_OVERLAP:
+        raise UnreadableDataError("the segmentation to reuse is not of this T1w image", "do not reuse it")
+    return labels
+
+
+def _region_warnings(regions: npt.NDArray) -> list[str]:
+    """Return a sentence for each region that every whole brain has and this one lacks."""
+    present = set(np.unique(regions).tolist())
+    expected = (CORTICAL_GM, DEEP_GM, CEREBRAL_WM, CEREBELLAR_GM, BRAINSTEM)
+    return [f"no voxel of the region {REGIONS[n]} was found" for n in expected if n not in present]
+
+
+def _as_mask(volume: Volume) -> Volume:
+    return volume.with_data((volume.data > 0).astype(np.uint8))

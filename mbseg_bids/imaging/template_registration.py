@@ -1,0 +1,83 @@
+"""Registration of T1w to the template, with its check."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mbseg_bids.imaging.brain import dice
+from mbseg_bids.imaging.grids import Grid
+from mbseg_bids.imaging.registration import TemplateTransforms, register_rigid_multistart, register_template
+from mbseg_bids.imaging.transforms import resample
+from mbseg_bids.imaging.volume import Volume
+
+MINIMUM_OVERLAP = 0.90
+"""Smallest Dice overlap of the template's brain with the T1w brain brought onto it."""
+MINIMUM_CORRELATION = 0.6
+"""Smallest correlation of the two images inside the template's brain."""
+MAXIMUM_FOLDED = 0.01
+"""Largest part of the brain that may be turned inside out."""
+
+
+def register_template_checked(
+    t1w: Volume, brain: npt.NDArray[np.bool_], template: Volume, *, preset: str
+) -> tuple[TemplateTransforms, dict]:
+    """Register, check, and start anew from a multi-start rigid registration where the check fails.
+
+    Parameters
+    ----------
+    t1w
+        Bias corrected.
+    brain
+        Its mask.
+    template
+        T1w signal, zero outside the brain.
+    preset
+        Of the registration.
+
+    Returns
+    -------
+    The transforms and the check: ``similarity`` (correlation), ``overlap``, ``folded``, ``passed``, ``retried``,
+    ``reasons``.
+    """
+    moving = t1w.with_data(np.where(brain, t1w.data, 0).astype(np.float32))
+    best: tuple[TemplateTransforms, dict] | None = None
+    for retried in (False, True):
+        start = np.linalg.inv(register_rigid_multistart(template, moving)) if retried else None
+        transforms = register_template(moving, template, preset=preset, start=start)
+        check = {**check_template(moving, brain, template, transforms), "retried": retried}
+        if best is None or check["overlap"] + check["similarity"] > best[1]["overlap"] + best[1]["similarity"]:
+            best = transforms, check
+        if check["passed"]:
+            break
+    return best[0], {**best[1], "retried": retried}
+
+
+def check_template(
+    t1w_brain: Volume, brain: npt.NDArray[np.bool_], template: Volume, transforms: TemplateTransforms
+) -> dict:
+    """Return correlation inside the template's brain, brain overlap and folding, and whether that will do."""
+    grid = _every_second_voxel(template)
+    way = [transforms.template_to_t1w]
+    target = resample(template, grid).data
+    moved = resample(t1w_brain, grid, way).data
+    mask = resample(Volume(brain.astype(np.uint8), t1w_brain.affine), grid, way, order=0).data > 0
+    inside = target > 0
+    correlation = float(np.corrcoef(target[inside], moved[inside])[0, 1]) if moved[inside].std() > 0 else 0.0
+    overlap = dice(inside, mask)
+    reasons = []
+    if overlap < MINIMUM_OVERLAP:
+        reasons.append(f"brains overlap by {overlap:.2f}, at least {MINIMUM_OVERLAP:.2f} expected")
+    if correlation < MINIMUM_CORRELATION:
+        reasons.append(f"correlation with the template {correlation:.2f}, at least {MINIMUM_CORRELATION} expected")
+    if transforms.folded > MAXIMUM_FOLDED:
+        reasons.append(f"{100 * transforms.folded:.1f} % of the brain is folded")
+    return {
+        "similarity": round(correlation, 4),
+        "overlap": round(overlap, 4),
+        "folded": round(transforms.folded, 5),
+        "passed": not reasons,
+        "reasons": reasons,
+    }
+
+
+def _every_second_voxel(volume: Volume) -> Grid:
+    return Grid(tuple((n + 1) // 2 for n in volume.shape), volume.affine @ np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -1,0 +1,296 @@
+"""nipype adapters around the anatomy: files in, files out.
+
+Each node leaves a ``record`` (a dictionary): its seconds, its warnings and what it measured; they are gathered in one
+JSON file. Nothing heavy is imported before a node runs.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, SimpleInterface, TraitedSpec, traits
+
+from mbseg_bids.interfaces.files import given
+
+
+class _PrepareImageInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="scan on its native grid")
+    contrast = traits.Enum("T1w", "T2w", "T2starw", mandatory=True, desc="what the scan shows")
+    brain_mask = File(exists=True, desc="brain mask to use, in the space of the scan")
+    iterations = traits.Int(50, usedefault=True, desc="largest number of N4 iterations at each level")
+
+
+class _PrepareImageOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="bias corrected, native grid")
+    brain = File(exists=True, desc="brain mask, or the head where no brain was found")
+    brain_found = traits.Bool(desc="whether ``brain`` is one")
+    record = traits.Dict(desc="seconds, warnings, measures")
+
+
+class PrepareImage(SimpleInterface):
+    """Outline the brain and correct the bias of one scan."""
+
+    input_spec = _PrepareImageInputSpec
+    output_spec = _PrepareImageOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from mbseg_bids.imaging.grids import Grid
+        from mbseg_bids.imaging.preparation import prepare_image
+        from mbseg_bids.imaging.transforms import resample
+        from mbseg_bids.imaging.volume import Volume
+        from mbseg_bids.interfaces.files import read_volume, write_volume
+
+        started = time.monotonic()
+        image = read_volume(self.inputs.in_file)
+        mask = None
+        if given(self.inputs.brain_mask):
+            stored = read_volume(self.inputs.brain_mask)
+            stored = stored.with_data((stored.data > 0).astype(np.uint8))
+            mask = resample(stored, Grid(image.shape, image.affine), order=0).data > 0
+        prepared = prepare_image(image, self.inputs.contrast, brain_mask=mask, iterations=self.inputs.iterations)
+        brain = Volume(prepared.brain.astype(np.uint8), image.affine)
+        folder = Path(runtime.cwd)
+        self._results["out_file"] = write_volume(folder / "corrected.nii.gz", prepared.image, self.inputs.in_file)
+        self._results["brain"] = write_volume(folder / "brain.nii.gz", brain, self.inputs.in_file)
+        self._results["brain_found"] = prepared.brain_found
+        self._results["record"] = {
+            "durations": {f"prepare_{self.inputs.contrast}": round(time.monotonic() - started, 1)},
+            "warnings": list(prepared.warnings),
+            "brain_ml": {self.inputs.contrast: round(float(brain.data.sum() * brain.voxel_volume / 1000), 1)}
+            if prepared.brain_found
+            else {},
+        }
+        return runtime
+
+
+class _RegisterRigidInputSpec(BaseInterfaceInputSpec):
+    fixed = File(exists=True, mandatory=True, desc="T2*, bias corrected")
+    fixed_brain = File(exists=True, mandatory=True, desc="brain outlined on T2*")
+    fixed_brain_found = traits.Bool(True, usedefault=True, desc="whether ``fixed_brain`` is a brain")
+    moving = File(exists=True, mandatory=True, desc="T1w or T2w, bias corrected")
+    moving_brain = File(exists=True, mandatory=True, desc="brain outlined on it")
+    moving_brain_found = traits.Bool(True, usedefault=True, desc="whether ``moving_brain`` is a brain")
+    name = traits.Str(mandatory=True, desc="of the registration in records, such as t1w_to_t2star")
+
+
+class _RegisterRigidOutputSpec(TraitedSpec):
+    transform = File(exists=True, desc="4 x 4 text: takes points of the moving image to points of T2*, RAS+ mm")
+    record = traits.Dict(desc="seconds, warnings, the check of the registration")
+
+
+class RegisterRigid(SimpleInterface):
+    """Register a contrast to T2*, check it, and try other starts where the check fails."""
+
+    input_spec = _RegisterRigidInputSpec
+    output_spec = _RegisterRigidOutputSpec
+
+    def _run_interface(self, runtime):
+        from mbseg_bids.imaging.registration_check import register_pair
+        from mbseg_bids.interfaces.files import read_volume, write_matrix
+
+        started = time.monotonic()
+        brains_known = self.inputs.fixed_brain_found and self.inputs.moving_brain_found
+        found = register_pair(
+            read_volume(self.inputs.fixed),
+            read_volume(self.inputs.moving),
+            fixed_brain=read_volume(self.inputs.fixed_brain).data > 0,
+            moving_brain=read_volume(self.inputs.moving_brain).data > 0,
+            brains_known=brains_known,
+        )
+        self._results["transform"] = write_matrix(Path(runtime.cwd) / f"{self.inputs.name}.txt", found.transform)
+        self._results["record"] = {
+            "durations": {self.inputs.name: round(time.monotonic() - started, 1)},
+            "warnings": [f"{self.inputs.name}: {reason}" for reason in found.check.reasons],
+            "registration": {self.inputs.name: found.as_dict()},
+        }
+        return runtime
+
+
+class _RegisterTemplateInputSpec(BaseInterfaceInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
+    brain = File(exists=True, mandatory=True, desc="its brain mask")
+    template = traits.Str(mandatory=True, desc="BIDS name of the template")
+    preset = traits.Str("default", usedefault=True, desc="schedule of the registration")
+
+
+class _RegisterTemplateOutputSpec(TraitedSpec):
+    t1w_to_template = File(exists=True, desc="deformation that brings T1w images onto the template (template grid)")
+    template_to_t1w = File(exists=True, desc="deformation that brings template images onto T1w (T1w space)")
+    record = traits.Dict(desc="seconds, warnings, the check of the registration")
+
+
+class RegisterTemplate(SimpleInterface):
+    """Register T1w to the template; both ways are written as ITK displacement fields."""
+
+    input_spec = _RegisterTemplateInputSpec
+    output_spec = _RegisterTemplateOutputSpec
+
+    def _run_interface(self, runtime):
+        from mbseg_bids.imaging.template import load_template
+        from mbseg_bids.imaging.template_registration import register_template_checked
+        from mbseg_bids.interfaces.files import read_volume, write_field
+
+        started = time.monotonic()
+        template = load_template(self.inputs.template)
+        t1w, brain = read_volume(self.inputs.t1w), read_volume(self.inputs.brain)
+        transforms, check = register_template_checked(t1w, brain.data > 0, template.brain, preset=self.inputs.preset)
+        folder = Path(runtime.cwd)
+        # An image goes the way against which points are taken.
+        self._results["t1w_to_template"] = write_field(folder / "t1w_to_template.nii.gz", transforms.template_to_t1w)
+        self._results["template_to_t1w"] = write_field(folder / "template_to_t1w.nii.gz", transforms.t1w_to_template)
+        self._results["record"] = {
+            "durations": {"t1w_to_template": round(time.monotonic() - started, 1)},
+            "warnings": [f"t1w_to_template: {reason}" for reason in check["reasons"]],
+            "registration": {"t1w_to_template": check},
+            "template": {"name": template.name, "source": template.source},
+        }
+        return runtime
+
+
+class _SegmentRegionsInputSpec(BaseInterfaceInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
+    brain = File(exists=True, mandatory=True, desc="its brain mask")
+    template_to_t1w = File(exists=True, mandatory=True, desc="deformation that brings template images onto T1w")
+    aseg = File(exists=True, desc="FreeSurfer, FastSurfer or SynthSeg segmentation to reuse")
+    t1w_aseg_space = File(exists=True, desc="T1w on the grid of ``aseg``")
+    wmh_mask = File(exists=True, desc="white-matter hyperintensities, in the space of T1w")
+
+
+class _SegmentRegionsOutputSpec(TraitedSpec):
+    t1w = File(exists=True, desc="T1w, bias corrected, 0-100")
+    tissue = File(exists=True, desc="1 CSF, 2 GM, 3 WM on the T1w grid")
+    regions = File(exists=True, desc="regions 1 to 6 on the T1w grid")
+    record = traits.Dict(desc="seconds, warnings, what was reused, volumes")
+
+
+class SegmentRegions(SimpleInterface):
+    """Find tissue and regions, from the image and the atlas or from a segmentation to reuse."""
+
+    input_spec = _SegmentRegionsInputSpec
+    output_spec = _SegmentRegionsOutputSpec
+
+    def _run_interface(self, runtime):
+        from mbseg_bids.imaging.intensity import standardise
+        from mbseg_bids.imaging.segmentation import segment
+        from mbseg_bids.interfaces.files import read_field, read_volume, write_volume
+
+        started = time.monotonic()
+        t1w, brain = read_volume(self.inputs.t1w), read_volume(self.inputs.brain)
+        optional = {
+            name: read_volume(value)
+            for name in ("aseg", "t1w_aseg_space", "wmh_mask")
+            if given(value := getattr(self.inputs, name))
+        }
+        found = segment(t1w, brain.data > 0, read_field(self.inputs.template_to_t1w), **optional)
+        folder, like = Path(runtime.cwd), self.inputs.t1w
+        standard = t1w.with_data(standardise(t1w.data, brain.data > 0))
+        self._results["t1w"] = write_volume(folder / "t1w_preproc.nii.gz", standard, like)
+        self._results["tissue"] = write_volume(folder / "tissue.nii.gz", t1w.with_data(found.tissue), like)
+        self._results["regions"] = write_volume(folder / "regions.nii.gz", t1w.with_data(found.regions), like)
+        self._results["record"] = {
+            "durations": {"segment_regions": round(time.monotonic() - started, 1)},
+            "warnings": list(found.warnings),
+            "reuse": {name: str(getattr(self.inputs, name)) for name in optional},
+            "region_ml": found.volumes(t1w.voxel_volume),
+        }
+        return runtime
+
+
+class _AssembleInputSpec(BaseInterfaceInputSpec):
+    t2star = File(exists=True, mandatory=True, desc="T2*, bias corrected, native grid")
+    t2star_brain = File(exists=True, mandatory=True, desc="brain outlined on T2*")
+    t2star_brain_found = traits.Bool(True, usedefault=True, desc="whether it is a brain")
+    t2w = File(exists=True, desc="T2w, bias corrected")
+    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
+    t1w_to_t2star = File(exists=True, mandatory=True, desc="4 x 4 text")
+    t2w_to_t2star = File(exists=True, desc="4 x 4 text")
+    brain = File(exists=True, mandatory=True, desc="brain mask, T1w grid")
+    tissue = File(exists=True, mandatory=True, desc="tissue, T1w grid")
+    regions = File(exists=True, mandatory=True, desc="regions, T1w grid")
+
+
+class _AssembleOutputSpec(TraitedSpec):
+    t2star_det = File(exists=True, desc="T2*, detection grid, 0-100")
+    t2w_det = File(exists=True, desc="T2w, detection grid, 0-100")
+    t1w_det = File(exists=True, desc="T1w, detection grid, 0-100")
+    brain_det = File(exists=True, desc="brain mask, detection grid")
+    tissue_det = File(exists=True, desc="tissue, detection grid")
+    regions_det = File(exists=True, desc="regions, detection grid")
+    t2star_native_preproc = File(exists=True, desc="T2*, native grid, 0-100")
+    brain_native = File(exists=True, desc="brain mask, native T2* grid")
+    regions_native = File(exists=True, desc="regions, native T2* grid")
+    record = traits.Dict(desc="seconds, warnings, the grid")
+
+
+class AssembleDetectionGrid(SimpleInterface):
+    """Bring everything to the detection grid, and what belongs there to the native T2* grid."""
+
+    input_spec = _AssembleInputSpec
+    output_spec = _AssembleOutputSpec
+
+    def _run_interface(self, runtime):
+        from mbseg_bids.imaging.intensity import standardise
+        from mbseg_bids.imaging.preparation import assemble, labels_on_native
+        from mbseg_bids.interfaces.files import read_matrix, read_volume, write_volume
+
+        started = time.monotonic()
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        t2star = read_volume(inputs.t2star)
+        to_t2star = read_matrix(inputs.t1w_to_t2star)
+        others = {"t1w": (read_volume(inputs.t1w), to_t2star)}
+        if given(inputs.t2w):
+            others["t2w"] = (read_volume(inputs.t2w), read_matrix(inputs.t2w_to_t2star))
+        labels = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
+        own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
+        found = assemble(t2star, others, *labels, to_t2star, own)
+        brain, regions = labels_on_native(found, t2star)
+        on_grid = {"t2star": found.t2star, **found.others}
+        on_grid |= {"brain": found.brain, "tissue": found.tissue, "regions": found.regions}
+        for name, volume in on_grid.items():
+            self._results[f"{name}_det"] = write_volume(folder / f"{name}_det.nii.gz", volume)
+        native = {
+            "t2star_native_preproc": t2star.with_data(standardise(t2star.data, brain.data > 0)),
+            "brain_native": brain,
+            "regions_native": regions,
+        }
+        for name, volume in native.items():
+            self._results[name] = write_volume(folder / f"{name}.nii.gz", volume, inputs.t2star)
+        self._results["record"] = {
+            "durations": {"assemble": round(time.monotonic() - started, 1)},
+            "warnings": list(found.warnings),
+            "detection_grid": {"shape": list(found.grid.shape), "spacing": [round(s, 4) for s in found.grid.spacing]},
+        }
+        return runtime
+
+
+class _GatherRecordsInputSpec(BaseInterfaceInputSpec):
+    records = InputMultiObject(traits.Dict(), mandatory=True, desc="records of the nodes")
+    brain_mask = File(exists=True, desc="brain mask that was reused")
+
+
+class _GatherRecordsOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="JSON: registration, reuse, warnings, durations")
+
+
+class GatherRecords(SimpleInterface):
+    """Write what all nodes recorded as one JSON file."""
+
+    input_spec = _GatherRecordsInputSpec
+    output_spec = _GatherRecordsOutputSpec
+
+    def _run_interface(self, runtime):
+        gathered = {"registration": {}, "reuse": {}, "warnings": [], "durations": {}}
+        for record in self.inputs.records:
+            for key, value in record.items():
+                if isinstance(value, dict):
+                    gathered.setdefault(key, {}).update(value)
+                else:
+                    gathered.setdefault(key, []).extend(value)
+        if given(self.inputs.brain_mask):
+            gathered["reuse"]["brain_mask"] = str(self.inputs.brain_mask)
+        out_file = Path(runtime.cwd) / "anatomy.json"
+        out_file.write_text(json.dumps(gathered, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self._results["out_file"] = str(out_file)
+        return runtime
