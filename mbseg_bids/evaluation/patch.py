@@ -58,7 +58,7 @@ def _auc(probability: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_])
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
         return float("nan")
-    values, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2  # ties share their mean rank
     rank_sum = ranks[inverse][positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

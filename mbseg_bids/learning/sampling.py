@@ -10,7 +10,7 @@ from mbseg_bids.imaging.labels import CSF, GM, WM
 from mbseg_bids.learning.patch_set import PatchSet, concatenate, cut_patch_set
 
 RIM = 1
-"""Voxels around a lesion, all three axes, that are neither positive nor negative: where it ends is a matter of opinion."""
+"""Voxels around a lesion, along all axes, that are neither positive nor negative: where it ends is open to dispute."""
 
 SURROUND = 5
 """Voxels around a lesion, in plane, from which patches beside a lesion are drawn."""

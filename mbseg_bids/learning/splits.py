@@ -20,8 +20,8 @@ def split_participants(
 ) -> list[list[int]]:
     """Deal participants to sets so that lesions of each size are in like proportion.
 
-    Participants are dealt in random order, those with most lesions first, each to the set that its lesions, class by class,
-    bring closest to its share; so a set never lacks a class that another has twice.
+    Participants are dealt in random order, those with most lesions first, each to the set that its lesions, class by
+    class, bring closest to its share.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def split_participants(
 
 
 def _class_counts(volumes: Sequence[float]) -> np.ndarray:
-    """Return a scan counted once under ``none`` (so that scans themselves are dealt in proportion), lesions by class."""
+    """Return lesions by class; the scan itself counts under ``none``, so that scans too are dealt in proportion."""
     counts = np.zeros(len(SIZE_CLASSES))
     counts[0] = 1
     for volume in volumes:

@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional
 
-from mbseg_bids.detection.network import freeze, to_network_input, training_mode
+from mbseg_bids.detection.network import freeze, to_network_input
 from mbseg_bids.errors import MbsegError, UnreadableDataError, UsageError
 from mbseg_bids.evaluation.patch import PatchScores, score_patches
+from mbseg_bids.learning.gradients import GradientWorkers
 from mbseg_bids.learning.patch_set import KINDS, PatchSet
 from mbseg_bids.learning.rotation import Augmentation, augment, upright
 
@@ -51,6 +51,8 @@ class TrainingSettings:
         First layers that stay as they are, counted in MATLAB's list.
     patch_size, input_size
         Side of a patch, and the side it is resized to.
+    workers
+        On a CPU, threads that share each batch (see :class:`GradientWorkers`).
     seed
         Decides batches and augmentation.
     validate_every, checkpoint_every
@@ -71,6 +73,7 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     patch_size: int = 28
     input_size: int = 224
+    workers: int = 1
     seed: int = 0
     validate_every: int = 200
     checkpoint_every: int = 200
@@ -82,7 +85,7 @@ class TrainingSettings:
 
 
 class Batches:
-    """Which patches are shown at each step: a function of the seed and the step alone, so that a resumed run repeats it.
+    """Which patches are shown at each step: a function of seed and step alone, so that a resumed run repeats it.
 
     Every kind has its fixed number of patches in a batch, and is gone through in random order, all of it before any
     patch comes again.
@@ -164,11 +167,12 @@ def train(
     optimiser = torch.optim.SGD(
         learned, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
+    workers = GradientWorkers(model, settings.workers if device.type == "cpu" else 1)
     folder.mkdir(parents=True, exist_ok=True)
     first = _read_checkpoint(folder, model, optimiser, settings, steps) if resume else 0
     log = _Log(folder / "log.csv", keep=first)
     for step in range(first, steps):
-        log.losses.append(_step(model, optimiser, training, batches[step], settings, step, steps, device))
+        log.losses.append(_step(workers, optimiser, training, batches[step], settings, step, steps, device))
         done = step + 1
         if done in (EARLY_LOOK, steps) or done % settings.validate_every == 0:
             scores = validate(model, validation, settings, device)
@@ -202,7 +206,7 @@ def predict(
 
 
 def _step(
-    model: nn.Module,
+    workers: GradientWorkers,
     optimiser: torch.optim.Optimizer,
     training: PatchSet,
     chosen: npt.NDArray[np.intp],
@@ -216,13 +220,10 @@ def _step(
     targets = torch.from_numpy((training.kinds[chosen] == KINDS[settings.target]).astype(np.int64)).to(device)
     for group in optimiser.param_groups:
         group["lr"] = settings.rate(step, steps)
-    training_mode(model, settings.frozen_layers)
-    loss = functional.cross_entropy(model(to_network_input(patches, settings.input_size)), targets)
-    value = loss.item()
+    optimiser.zero_grad(set_to_none=True)
+    value = workers.gradients(to_network_input(patches, settings.input_size), targets, settings.frozen_layers)
     if not math.isfinite(value):
         raise MbsegError(f"training diverged: the loss is {value} at step {step + 1}", "set a smaller --learning-rate")
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
     optimiser.step()
     return value
 
@@ -288,8 +289,6 @@ def _read_checkpoint(
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
         return 0
-    from safetensors import safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
