@@ -102,6 +102,7 @@ def fake_summary(participant: str, session: str = "", **changes: Any) -> dict[st
             "registration": {n: dict(check) for n in ("t1w_to_t2star", "t2w_to_t2star", "t1w_to_template")},
             "reuse": {},
             "warnings": [],
+            "region_ml": {"cortical_gm": 498.4, "deep_gm": 46.0},
         },
         "detection": {
             "n_lesions": 3,

@@ -224,7 +224,13 @@ def test_session_without_the_mark_of_completion_is_not_passed(output_dir):
 
 
 def test_what_the_summary_knows_is_shown(good):
-    for text in ("anatomy.registration 2.3 min", "n_searched_voxels 5120", "mbseg-bids 0.1.0", "input_size 64"):
+    for text in (
+        "anatomy.registration 2.3 min",
+        "n_searched_voxels 5120",
+        "mbseg-bids 0.1.0",
+        "input_size 64",
+        "cortical GM, 498 ml",
+    ):
         assert text in good.prose
     assert "the only one of its kind" in good.prose
 
