@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Fake:
     labels: dict[str, np.ndarray]
 
 
+@cache
 def fake_arrays(shape=SHAPE, spacing=SPACING) -> Fake:
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(np.array(shape) - 1) / 2 * spacing
@@ -100,18 +102,17 @@ def fake_summary(participant: str, session: str = "", **changes: Any) -> dict[st
             "registration": {n: dict(check) for n in ("t1w_to_t2star", "t2w_to_t2star", "t1w_to_template")},
             "reuse": {},
             "warnings": [],
-            "seconds": {"n4": 12.5, "registration": 140.0},
+            "region_ml": {"cortical_gm": 498.4, "deep_gm": 46.0},
         },
         "detection": {
             "n_lesions": 3,
-            "n_search_voxels": 5120,
-            "probability_max": 0.99,
+            "search": {"n_searched_voxels": 5120, "highest_probability": 0.99},
             "weights": {"name": "first", "sha256": "ab" * 32, "input_size": 64},
             "warnings": [],
         },
         "warnings": [],
-        "software": {"mbseg_bids": "0.1.0", "torch": "2.13.0"},
-        "durations": {"total": 301.0},
+        "software": {"mbseg-bids": "0.1.0", "torch": "2.13.0"},
+        "durations": {"anatomy": {"n4": 12.5, "registration": 140.0}, "detection": {"classification": 61.0}},
     } | changes
 
 
@@ -150,6 +151,7 @@ def write_session(
     (output_dir / "logs").mkdir(exist_ok=True)
     summary = fake_summary(participant, session) if summary is None else summary
     (output_dir / "logs" / f"{prefix}_summary.json").write_text(json.dumps(summary))
+    (output_dir / "logs" / f"{prefix}_done.json").write_text("{}")
     (output_dir / "logs" / "CITATION.md").write_text("# Methods\n\nMicrobleeds were found by mbseg_bids 0.1.0.\n")
     rows = lesion_rows(fake) if rows is None else rows
     columns = list(lesion_rows(fake)[0])

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 
 from mbseg_bids.clinical.burden import burden_class
 from mbseg_bids.clinical.pattern import distribution_pattern
+from mbseg_bids.clinical.size import SIZE_CLASSES, size_class
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 
 REGION_NAMES: tuple[str, ...] = (*REGIONS.values(), UNASSIGNED)
 """Every region a lesion table may name, in the order of tables and reports."""
-
-SIZE_CLASSES: tuple[str, ...] = ("small", "medium", "large")
-"""Size classes of Dadar et al. 2022: 1-4, 5-15 and more than 15 mm3."""
 
 TOO_LARGE = "above_maximum_size"
 TOO_SMALL = "below_minimum_size"
@@ -28,7 +26,8 @@ class LesionCounts:
     volume, volume_by_region
         Volumes of the same lesions, mm3.
     macrohaemorrhages
-        Lesions above the upper size limit (equal-sphere diameter 10 mm): listed apart, never counted as microbleeds.
+        Lesions or candidates above the upper size limit (equal-sphere diameter 10 mm): possible macrohaemorrhages,
+        listed apart and never counted as microbleeds.
     below_minimum
         Counted lesions that are smaller than 2 mm (flag ``below_minimum_size``).
     """
@@ -57,14 +56,16 @@ def split_flags(flags: str) -> tuple[str, ...]:
     return tuple(flag for flag in (part.strip() for part in flags.split(",")) if flag and flag != "n/a")
 
 
-def count_lesions(lesions: Iterable[Mapping[str, str]]) -> LesionCounts:
-    """Count the lesions of one table.
+def count_lesions(lesions: Iterable[Mapping[str, str]], candidates: Iterable[Mapping[str, str]] = ()) -> LesionCounts:
+    """Count the lesions of one session.
 
     Parameters
     ----------
     lesions
         One mapping a lesion with at least ``region`` and ``volume_mm3``; ``size_class`` and ``flags`` where known.
         Values are text, as in the file.
+    candidates
+        Rows of the table of candidates, which lists those rejected for being too large.
 
     Raises
     ------
@@ -74,7 +75,8 @@ def count_lesions(lesions: Iterable[Mapping[str, str]]) -> LesionCounts:
     by_region = dict.fromkeys(REGION_NAMES, 0)
     volume_by_region = dict.fromkeys(REGION_NAMES, 0.0)
     by_size = dict.fromkeys(SIZE_CLASSES, 0)
-    macrohaemorrhages = below_minimum = 0
+    macrohaemorrhages = sum(row.get("status") == "rejected" and row.get("reason") == TOO_LARGE for row in candidates)
+    below_minimum = 0
     for lesion in lesions:
         volume = float(lesion["volume_mm3"])
         if not 0 < volume < float("inf"):
@@ -98,14 +100,3 @@ def count_lesions(lesions: Iterable[Mapping[str, str]]) -> LesionCounts:
         macrohaemorrhages=macrohaemorrhages,
         below_minimum=below_minimum,
     )
-
-
-def size_class(volume: float) -> str:
-    """Return the size class of Dadar et al. 2022 of a volume in mm3.
-
-    The paper counts 1 mm voxels: small 1-4, medium 5-15, large more than 15. Volumes between two classes (a grid
-    with other voxels has them) belong to the nearer one.
-    """
-    if volume < 4.5:
-        return "small"
-    return "medium" if volume < 15.5 else "large"

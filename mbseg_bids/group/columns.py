@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
-from mbseg_bids.clinical.counts import REGION_NAMES, SIZE_CLASSES
+from mbseg_bids.clinical.counts import REGION_NAMES
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
+from mbseg_bids.clinical.size import SIZE_CLASSES
 
 _REPEATED = {"REGION": REGION_NAMES, "SIZE": SIZE_CLASSES}
 

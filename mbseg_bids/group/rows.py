@@ -15,10 +15,26 @@ from mbseg_bids.reports.facts import (
     mapping,
     registration_checks,
 )
-from mbseg_bids.reports.session_files import LESION_COLUMNS, SessionFiles, SessionKey, number, one_line, read_tsv
+from mbseg_bids.reports.session_files import (
+    CANDIDATE_COLUMNS,
+    LESION_COLUMNS,
+    SessionFiles,
+    SessionKey,
+    number,
+    one_line,
+    read_tsv,
+)
 
-COMPLETE, MISSING, BROKEN, NOT_STARTED = "complete", "missing_table", "broken_table", "not_started"
-TABLE = "space-T2starw_seg-CMB_dseg.tsv"
+COMPLETE, UNFINISHED, MISSING, BROKEN, NOT_STARTED = (
+    "complete",
+    "unfinished",
+    "missing_table",
+    "broken_table",
+    "not_started",
+)
+"""Values of the column ``status``."""
+
+TABLE, CANDIDATES_TABLE = "space-T2starw_seg-CMB_dseg.tsv", "space-T2starw_seg-CMBcandidates_dseg.tsv"
 
 
 def session_row(output_dir: Path, key: SessionKey) -> tuple[dict[str, Any], list[str]]:
@@ -43,9 +59,14 @@ def _read_counts(files: SessionFiles) -> tuple[str, LesionCounts | None, list[st
     if path is None:
         return MISSING, None, ["there is no lesion table."]
     try:
-        return COMPLETE, count_lesions(read_tsv(path, LESION_COLUMNS).to_dict("records")), []
+        lesions = read_tsv(path, LESION_COLUMNS)
+        candidates = files.table(CANDIDATES_TABLE, CANDIDATE_COLUMNS, "table of candidates") or []
+        counts = count_lesions(lesions, candidates)
     except (OSError, ValueError) as error:
         return BROKEN, None, [f"the lesion table cannot be read: {one_line(error)}."]
+    if not files.finished:
+        return UNFINISHED, counts, ["not marked as finished: still running, or failed. Its counts may be old."]
+    return COMPLETE, counts, []
 
 
 def _count_cells(counts: LesionCounts) -> dict[str, Any]:
@@ -68,6 +89,7 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
     elif outcomes and None not in outcomes:
         passed = True
     detection = mapping(mapping(summary.get("settings")).get("detection"))
+    software = mapping(summary.get("software"))
     weights = mapping(summary.get("detection")).get("weights")
     return {
         "registration_passed": passed,
@@ -77,7 +99,7 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
         "probability_threshold": number(detection.get("probability_threshold")),
         "ratio_threshold": number(detection.get("ratio_threshold")),
         "ratio_threshold_deep_gm": number(detection.get("ratio_threshold_deep_gm")),
-        "software_version": mapping(summary.get("software")).get("mbseg_bids"),
+        "software_version": software.get("mbseg-bids") or software.get("mbseg_bids"),
     }
 
 

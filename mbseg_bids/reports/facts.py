@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from mbseg_bids.reports.session_files import CONTRASTS, number
@@ -19,6 +20,7 @@ class RegistrationCheck:
     overlap: float | None
     passed: bool | None
     retried: bool
+    reasons: tuple[str, ...] = ()
 
     @property
     def moving(self) -> str:
@@ -77,7 +79,8 @@ def texts(value: Any) -> tuple[str, ...]:
 
 def registration_checks(summary: Mapping[str, Any]) -> tuple[RegistrationCheck, ...]:
     """Return the registration checks of a summary, in the order they were written."""
-    checks = mapping(mapping(summary.get("anatomy")).get("registration"))
+    anatomy = mapping(summary.get("anatomy"))
+    checks = mapping(anatomy.get("registration") or anatomy.get("registration_checks"))
     return tuple(
         RegistrationCheck(
             str(name),
@@ -85,6 +88,7 @@ def registration_checks(summary: Mapping[str, Any]) -> tuple[RegistrationCheck, 
             number(check.get("overlap")),
             check["passed"] if isinstance(check.get("passed"), bool) else None,
             bool(check.get("retried")),
+            texts(check.get("reasons")),
         )
         for name, check in ((name, mapping(check)) for name, check in checks.items())
     )
@@ -122,7 +126,8 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
         figures = f"similarity {_figure(check.similarity)}, brain overlap {_figure(check.overlap)}"
         if check.passed is False:
             wrong = "lesions, regions and counts may be wrong" if "T2*" in check.title else "its regions may be wrong"
-            failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.")
+            why = f" Reason: {'; '.join(check.reasons)}." if check.reasons else ""
+            failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.{why}")
         elif check.passed is None:
             warnings.append(f"{check.title} registration has no recorded outcome ({figures}).")
         elif check.retried:
@@ -134,21 +139,31 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
     if not table_found:
         failures.append("There is no readable lesion table: nothing can be said about microbleeds.")
     failures += texts(summary.get("errors"))
-    warnings += [*all_warnings(summary), *problems]
+    said = {f"{check.name}: {reason}" for check in checks if check.passed is False for reason in check.reasons}
+    warnings += [*(w for w in all_warnings(summary) if w not in said), *problems]
     level = FAILED if failures else ATTENTION if warnings else PASSED
     return Verdict(level, tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(warnings)))
 
 
 def _figure(value: float | None) -> str:
-    return "not recorded" if value is None else f"{value:.2f}"
+    return "not known" if value is None else f"{value:.2f}"
 
 
 def anatomy_source(summary: Mapping[str, Any]) -> str:
     """Return where the anatomy came from, in a few words: computed, or what was reused."""
-    reuse = mapping(summary.get("anatomy")).get("reuse")
-    if isinstance(reuse, Mapping):
-        reuse = [f"{key}: {value}" for key, value in reuse.items() if value]
-    reused = texts(reuse)
-    if reused:
-        return "; ".join(reused)
+    for found in (summary.get("reused"), mapping(summary.get("anatomy")).get("reuse")):
+        if isinstance(found, Mapping):
+            found = [f"{key}: {short_path(value)}" for key, value in found.items() if value]
+        if reused := texts(found):
+            return "; ".join(reused)
     return "computed" if mapping(summary.get("anatomy")) else "n/a"
+
+
+def short_path(value: Any) -> str:
+    """Return a text without the folders of the host: an absolute path from its participant's folder on, or its name."""
+    text = str(value)
+    if not PurePosixPath(text).is_absolute():
+        return text
+    parts = PurePosixPath(text).parts
+    start = next((n for n, part in enumerate(parts) if part.startswith("sub-")), len(parts) - 1)
+    return "/".join(parts[start:])

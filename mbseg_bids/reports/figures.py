@@ -32,7 +32,7 @@ def plane_image(volume: npt.NDArray, axis: int, index: int) -> npt.NDArray:
     index
         Index along that axis.
     """
-    return to_plane(np.take(volume, index, axis=axis))
+    return to_plane(volume[tuple(index if a == axis else slice(None) for a in range(3))])
 
 
 def to_plane(section: npt.NDArray) -> npt.NDArray:

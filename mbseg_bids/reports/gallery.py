@@ -23,7 +23,7 @@ from mbseg_bids.reports.figures import (
     to_grey,
     to_plane,
 )
-from mbseg_bids.reports.images import SessionImages
+from mbseg_bids.reports.images import SessionImages, voxels_of
 from mbseg_bids.reports.session_files import number
 from mbseg_bids.reports.views import canonical_voxel
 
@@ -37,12 +37,15 @@ FLAG_SENTENCES = {
     "below_minimum_size": "smaller than the least size of a microbleed (2 mm)",
     "above_maximum_size": "larger than 10 mm: a macrohaemorrhage, not counted as a microbleed",
     "no_ring": "no surroundings to compare with: the intensity ratio could not be judged",
+    "no_signal": "T2* is zero in all its voxels",
     "touches_brain_edge": "touches the edge of the brain mask",
+    "nearest_region": "touches no region: the nearest one was taken",
+    "split": "one candidate that fell apart into several lesions",
 }
 REASON_SENTENCES = {
     "intensity_ratio": "not dark enough against its surroundings (intensity ratio)",
     "below_minimum_size": "smaller than the minimum size",
-    "above_maximum_size": "larger than the maximum size",
+    "above_maximum_size": "larger than the maximum size: possible macrohaemorrhage, not counted",
 }
 
 
@@ -57,6 +60,8 @@ class Card:
     remarks: tuple[str, ...]
     pictures: tuple[tuple[str, Markup], ...]
     note: str = ""
+    voxel: npt.NDArray | None = None
+    """Where it is, in canonical indices."""
 
 
 def words(name: str) -> str:
@@ -68,7 +73,7 @@ def lesion_cards(
     rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, all_planes: bool
 ) -> list[Card]:
     """Return one card a row of the lesion table, in its order, whatever of its images is missing."""
-    return [_card(row, images, images.lesions if images else None, prefix, all_planes) for row in rows]
+    return [_card(row, images, prefix, all_planes=all_planes) for row in rows]
 
 
 def rejected_cards(
@@ -76,9 +81,8 @@ def rejected_cards(
 ) -> list[Card]:
     """Return one card a rejected candidate; only the first ``with_pictures`` have a picture."""
     rejected = [row for row in rows if row.get("status") == "rejected"]
-    labels = images.candidates if images else None
     return [
-        _card(row, images if n < with_pictures else None, labels, f"{prefix}-rejected", False, candidate=True)
+        _card(row, images if n < with_pictures else None, f"{prefix}-rejected", candidate=True)
         for n, row in enumerate(rejected)
     ]
 
@@ -86,17 +90,17 @@ def rejected_cards(
 def _card(
     row: Mapping[str, str],
     images: SessionImages | None,
-    labels: npt.NDArray | None,
     prefix: str,
-    all_planes: bool,
     *,
+    all_planes: bool = False,
     candidate: bool = False,
 ) -> Card:
     label = int(number(row.get("index")) or 0)
-    voxel, note = _anchor_voxel(row, images, labels, label)
+    voxel, note = _anchor_voxel(row, images, label, candidate=candidate)
     pictures: tuple[tuple[str, Markup], ...] = ()
     name = row.get("name") or f"lesion {label}"
     if voxel is not None and images is not None:
+        labels = images.candidates if candidate else images.lesions
         shown = labels if labels is not None else np.zeros(images.canonical.shape, np.int8)
         pictures = tuple(_pictures(images, shown, label, voxel, f"{name}, {words(row.get('region', ''))}", all_planes))
         if candidate:
@@ -113,6 +117,7 @@ def _card(
         remarks=tuple(remarks),
         pictures=pictures,
         note=note,
+        voxel=voxel,
     )
 
 
@@ -125,7 +130,8 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
     size = f"{show('volume_mm3', 1, ' mm³')}, {show('diameter_mm', 1, ' mm across')}"
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
-    yield "Voxels", f"{show('n_voxels', 0)} in {show('n_slices', 0)} slices"
+    slices = show("n_slices", 0)
+    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}"
     yield "Probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
     yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (scanner, RAS+)"
@@ -133,12 +139,13 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 
 def _anchor_voxel(
-    row: Mapping[str, str], images: SessionImages | None, labels: npt.NDArray | None, label: int
+    row: Mapping[str, str], images: SessionImages | None, label: int, *, candidate: bool
 ) -> tuple[npt.NDArray | None, str]:
     """Return the lesion's voxel nearest to its centroid, else the table's, in canonical indices; and a note."""
     if images is None:
-        return None, "No picture."
-    voxels = np.argwhere(labels == label) if labels is not None and label > 0 else np.empty((0, 3))
+        return None, "" if candidate else "No picture."
+    labels = images.candidates if candidate else images.lesions
+    voxels = voxels_of(label, labels, images.candidate_boxes if candidate else images.lesion_boxes)
     if len(voxels):
         distance = np.linalg.norm((voxels - voxels.mean(axis=0)) * images.spacing, axis=1)
         return voxels[np.argmin(distance)], ""
@@ -160,7 +167,7 @@ def _pictures(
     yield _one(images, "T2starw", labels, label, voxel, axis, f"T2*, {plane}", alt)
     if not all_planes:
         return
-    slab = max(1, round(PROJECTION_MM / 2 / images.spacing[axis]))
+    slab = max(1, int(PROJECTION_MM / 2 / images.spacing[axis]))
     around = [slice(None)] * 3
     around[axis] = slice(max(0, voxel[axis] - slab), voxel[axis] + slab + 1)
     slices = images.contrasts["T2starw"][tuple(around)]
@@ -199,18 +206,12 @@ def _one(
     return caption, picture(layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM)
 
 
-def lesion_map(cards: Sequence[Card], centres: Mapping[str, npt.NDArray], images: SessionImages) -> list[Markup]:
-    """Return sagittal, coronal and axial projections of the brain with one ring a lesion, linked to its card.
-
-    Parameters
-    ----------
-    centres
-        Anchor of a card to the canonical voxel of the lesion.
-    """
-    return [_glass(cards, centres, images, axis) for axis in (0, 1, 2)]
+def lesion_map(cards: Sequence[Card], images: SessionImages) -> list[Markup]:
+    """Return sagittal, coronal and axial projections of the brain with one ring a lesion, linked to its card."""
+    return [_glass(cards, images, axis) for axis in (0, 1, 2)]
 
 
-def _glass(cards: Sequence[Card], centres: Mapping[str, npt.NDArray], images: SessionImages, axis: int) -> Markup:
+def _glass(cards: Sequence[Card], images: SessionImages, axis: int) -> Markup:
     brain, t2star = images.extent, images.contrasts["T2starw"]
     depth = np.maximum(brain.sum(axis=axis), 1)
     mean = to_plane(np.where(brain, t2star, 0).sum(axis=axis) / depth)
@@ -224,9 +225,9 @@ def _glass(cards: Sequence[Card], centres: Mapping[str, npt.NDArray], images: Se
     ]
     rings = []
     for card in cards:
-        if card.anchor not in centres:
+        if card.voxel is None:
             continue
-        row, column = plane_position(centres[card.anchor], images.canonical.shape, axis)
+        row, column = plane_position(card.voxel, images.canonical.shape, axis)
         x, y = (column - columns.start + 0.5) * pixel[1], (row - rows.start + 0.5) * pixel[0]
         rings.append(
             f'<a href="#{escape(card.anchor)}"><circle class="ring" cx="{x:.4g}" cy="{y:.4g}" r="3.2">'
@@ -241,15 +242,3 @@ def _span(inside: npt.NDArray[np.bool_], margin: float) -> slice:
     if not where.size:
         return slice(0, inside.size)
     return slice(max(0, int(where[0] - margin)), min(inside.size, int(where[-1] + margin) + 1))
-
-
-def card_centres(
-    rows: Sequence[Mapping[str, str]], cards: Sequence[Card], images: SessionImages
-) -> dict[str, npt.NDArray]:
-    """Return the canonical voxel of every card that has one, by its anchor."""
-    found = {}
-    for row, card in zip(rows, cards, strict=True):
-        voxel, _ = _anchor_voxel(row, images, images.lesions, int(number(row.get("index")) or 0))
-        if voxel is not None:
-            found[card.anchor] = voxel
-    return found

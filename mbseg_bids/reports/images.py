@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.reports.figures import intensity_window
@@ -47,16 +49,34 @@ class SessionImages:
         """Canonical axis through the slices."""
         return slice_axis(self.spacing)
 
-    @property
+    @cached_property
     def extent(self) -> npt.NDArray[np.bool_]:
         """The brain, or the head where the brain is not known."""
         return self.brain if self.brain is not None and self.brain.any() else self.head
 
-    @property
+    @cached_property
     def head(self) -> npt.NDArray[np.bool_]:
         """Voxels with a signal on T2*."""
         t2star = self.contrasts["T2starw"]
         return t2star > 0.1 * np.percentile(t2star, 99)
+
+    @cached_property
+    def lesion_boxes(self) -> list[tuple[slice, ...] | None]:
+        """Bounding box of each lesion label, at index label - 1; ``None`` where a label has no voxel."""
+        return [] if self.lesions is None else ndimage.find_objects(self.lesions)
+
+    @cached_property
+    def candidate_boxes(self) -> list[tuple[slice, ...] | None]:
+        """Bounding box of each candidate label, like :attr:`lesion_boxes`."""
+        return [] if self.candidates is None else ndimage.find_objects(self.candidates)
+
+
+def voxels_of(label: int, labels: npt.NDArray | None, boxes: list[tuple[slice, ...] | None]) -> npt.NDArray[np.int64]:
+    """Return the indices (n, 3) of a label's voxels; none if it has none."""
+    box = boxes[label - 1] if 0 < label <= len(boxes) else None
+    if labels is None or box is None:
+        return np.empty((0, 3), np.int64)
+    return np.argwhere(labels[box] == label) + [axis.start for axis in box]
 
 
 def load_images(files: SessionFiles) -> SessionImages | None:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy.typing as npt
-import pandas as pd
 from markupsafe import Markup
 
 from mbseg_bids import __version__
@@ -24,6 +24,7 @@ from mbseg_bids.reports.facts import (
     judge,
     mapping,
     registration_checks,
+    short_path,
     texts,
 )
 from mbseg_bids.reports.figures import CONVENTION
@@ -79,6 +80,7 @@ class Section:
     masks: list[mosaics.Sheet]
     inputs: list[tuple[str, str, str, str]]
     anatomy_source: str
+    region_ml: Mapping[str, float]
     settings: list[tuple[str, str]]
     weights: list[tuple[str, str]]
     search: list[tuple[str, str]]
@@ -131,6 +133,7 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
     )
 
 
+@cache
 def environment() -> jinja2.Environment:
     """Return the template environment: everything is escaped, and an unknown name is an error."""
     return jinja2.Environment(
@@ -153,37 +156,36 @@ def write_atomically(path: Path, text: str) -> Path:
 
 def _section(files: SessionFiles, detail: Detail) -> Section:
     summary = files.summary()
+    if not files.finished:
+        files.note("This session is not marked as finished: it is still running, or it failed. Results may be partial.")
     lesions = files.table("space-T2starw_seg-CMB_dseg.tsv", LESION_COLUMNS, "lesion table")
     candidates = files.table("space-T2starw_seg-CMBcandidates_dseg.tsv", CANDIDATE_COLUMNS, "table of candidates")
     images = load_images(files)
-    rows = _rows(lesions)
-    counts = _counts(rows, files) if lesions is not None else None
-    _compare(rows if counts else None, images, summary, files)
+    rows = lesions or []
+    counts = _counts(rows, candidates or [], files) if lesions is not None else None
+    _compare(rows if counts is not None else None, images, summary, files)
     anchor = re.sub(r"[^A-Za-z0-9_-]", "", files.key.prefix)
     cards = gallery.lesion_cards(rows, images, prefix=anchor, all_planes=detail.all_planes)
+    alignment, glance = mosaics.alignment_sheets(images) if images else ([], [])
     return replace(
         _facts(files, summary, table_found=counts is not None),
         anchor=anchor,
         counts=counts,
         cards=cards,
         rejected=gallery.rejected_cards(
-            _rows(candidates), images, prefix=anchor, with_pictures=detail.rejected_pictures
+            candidates or [], images, prefix=anchor, with_pictures=detail.rejected_pictures
         ),
         rejected_known=candidates is not None,
-        lesion_map=gallery.lesion_map(cards, gallery.card_centres(rows, cards, images), images) if images else [],
-        alignment=mosaics.alignment_sheets(images) if images else [],
-        glance=mosaics.alignment_sheets(images, n_planes=1) if images else [],
+        lesion_map=gallery.lesion_map(cards, images) if images else [],
+        alignment=alignment,
+        glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
 
 
-def _rows(table: pd.DataFrame | None) -> list[dict[str, str]]:
-    return [] if table is None else table.to_dict("records")
-
-
-def _counts(rows: list[dict[str, str]], files: SessionFiles) -> LesionCounts | None:
+def _counts(rows: list[dict[str, str]], candidates: list[dict[str, str]], files: SessionFiles) -> LesionCounts | None:
     try:
-        return count_lesions(rows)
+        return count_lesions(rows, candidates)
     except ValueError as error:
         files.note(f"The lesion table cannot be used: {one_line(error)}.")
         return None
@@ -232,30 +234,23 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         masks=[],
         inputs=[_input(summary, name) for name in CONTRASTS],
         anatomy_source=anatomy_source(summary),
+        region_ml={
+            name: ml
+            for name, value in mapping(mapping(summary.get("anatomy")).get("region_ml")).items()
+            if (ml := number(value)) is not None
+        },
         settings=_flat(settings),
         weights=_flat(weights) if weights else [("name", str(detection["weights"]))] if "weights" in detection else [],
-        search=[
-            (title, str(detection[key]))
-            for key, title in (
-                ("n_search_voxels", "Voxels classified"),
-                ("probability_max", "Largest probability in the scan"),
-                ("max_probability", "Largest probability in the scan"),
-            )
-            if key in detection
-        ],
+        search=_flat(mapping(detection.get("search"))),
         software=_flat(mapping(summary.get("software"))),
-        durations=[(words, _seconds(value)) for words, value in _durations(summary)],
+        durations=_durations(summary),
     )
 
 
 def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     """Return name, file, geometry and reason of one input."""
     found = contrast(summary, name)
-    path = str(found.get("path") or "not recorded")
-    if Path(path).is_absolute():  # a folder of the host is nobody's business
-        parts = Path(path).parts
-        start = next((n for n, part in enumerate(parts) if part.startswith("sub-")), len(parts) - 1)
-        path = "/".join(parts[start:])
+    path = short_path(found.get("path") or "not recorded")
     geometry = [" × ".join(str(n) for n in found[key]) for key in ("shape",) if isinstance(found.get(key), list)]
     spacing = [number(mm) for mm in found["spacing"]] if isinstance(found.get("spacing"), list) else []
     if spacing and None not in spacing:
@@ -263,30 +258,28 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     return gallery.CONTRAST_TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
 
 
-def _flat(table: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
-    """Return a nested mapping as (dotted name, value) pairs."""
-    found = []
+def _flat(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a nested mapping as (dotted name, value) texts."""
+    return [(name, f"{v:.6g}" if isinstance(v, float) else short_path(v)) for name, v in _leaves(table)]
+
+
+def _leaves(table: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in table.items():
-        name = f"{start}{key}"
         if isinstance(value, Mapping):
-            found += _flat(value, f"{name}.")
+            yield from _leaves(value, f"{start}{key}.")
         else:
-            found.append((name, f"{value:.6g}" if isinstance(value, float) else str(value)))
-    return found
+            yield f"{start}{key}", value
 
 
-def _durations(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    found = dict(mapping(summary.get("durations")))
+def _durations(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (step, time) of every step whose time was recorded."""
+    parts = {"": mapping(summary.get("durations"))}
     for part in ("anatomy", "detection"):
-        seconds = mapping(summary.get(part)).get("seconds")
-        found |= (
-            {f"{part}: {k}": v for k, v in seconds.items()}
-            if isinstance(seconds, Mapping)
-            else {f"{part}": seconds}
-            if seconds is not None
-            else {}
-        )
-    return list(found.items())
+        found = mapping(summary.get(part))
+        times = next((found[key] for key in ("seconds", "durations", "duration_s", "times") if key in found), None)
+        if part not in parts[""] and times is not None:
+            parts[f"{part}."] = times if isinstance(times, Mapping) else {"all": times}
+    return [(name, _seconds(value)) for start, times in parts.items() for name, value in _leaves(times, start)]
 
 
 def _seconds(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Sheets of planes over the whole head: alignment of the contrasts, brain mask, regions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,10 @@ REGION_COLOURS: Mapping[int, str] = {
 """Colour of each region label, told apart by lightness as well as by hue."""
 
 
+N_PLANES = 12
+"""Planes of a full sheet."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A mosaic with its caption; ``other`` names the image that a switch shows instead."""
@@ -42,21 +46,32 @@ class Sheet:
     other: str = ""
 
 
-def alignment_sheets(images: SessionImages, *, n_planes: int = 12) -> list[Sheet]:
-    """Return one sheet for each of T1w and T2w: its edges over T2*, and itself beneath the same edges."""
-    plan = plan_mosaic(
-        images.extent, images.spacing, images.axis, frame=images.head, n_planes=n_planes, columns=min(6, n_planes)
-    )
-    return [_alignment(images, name, plan) for name in ("T1w", "T2w") if name in images.contrasts]
+def alignment_sheets(images: SessionImages) -> tuple[list[Sheet], list[Sheet]]:
+    """Return, for each of T1w and T2w, a sheet of its edges over T2*; and the same of one middle plane alone.
+
+    The image itself lies beneath the same edges, for a switch to show.
+    """
+    plans = [
+        plan_mosaic(images.extent, images.spacing, images.axis, frame=images.head, n_planes=n) for n in (N_PLANES, 1)
+    ]
+    sheets: tuple[list[Sheet], list[Sheet]] = ([], [])
+    for name in ("T1w", "T2w"):
+        if name in images.contrasts:
+            for found, plan in zip(sheets, plans, strict=True):
+                found.append(_alignment(images, name, plan))
+    return sheets
 
 
 def _alignment(images: SessionImages, name: str, plan: Mosaic) -> Sheet:
-    sign, strong = strong_edges(images.contrasts[name], images.spacing, images.axis)
-    keep = plan.sheet(strong, average=False) & plan.inner()
+    # Edges are found plane by plane, so only the planes shown are looked at.
+    shown = replace(plan, indices=tuple(range(len(plan.indices))))
+    volume, brain = (np.take(array, plan.indices, plan.axis) for array in (images.contrasts[name], images.extent))
+    sign, strong = strong_edges(volume, images.spacing, plan.axis, brain)
+    keep = shown.sheet(strong, average=False) & plan.inner()
     layers = [
         _grey(images, "T2starw", plan, "smooth"),
         _grey(images, name, plan, "smooth instead"),
-        Layer("edge", path=outline_path(plan.sheet(sign, average=False), keep)),
+        Layer("edge", path=outline_path(shown.sheet(sign, average=False), keep)),
     ]
     return Sheet(
         f"{name} on T2*",

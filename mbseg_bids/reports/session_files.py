@@ -4,6 +4,7 @@ Every reader returns what it found, and adds a plain sentence to a list where so
 """
 
 import json
+import os
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 
 from mbseg_bids.imaging.volume import Volume
 
@@ -80,15 +80,24 @@ class SessionFiles:
         """Return the session's file whose name ends so (``seg-CMB_dseg.tsv``), the first by name if several."""
         folder = self.output_dir / f"sub-{self.key.participant}"
         folder = (folder / f"ses-{self.key.session}" if self.key.session else folder) / "anat"
-        found = sorted(folder.glob(f"{self.key.prefix}_*{ending}")) if folder.is_dir() else []
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return None
+        found = sorted(n for n in names if n.startswith(f"{self.key.prefix}_") and n.endswith(f"_{ending}"))
         if len(found) > 1:
-            self.note(f"{len(found)} files end in {ending}; {found[0].name} is shown.")
-        return found[0] if found else None
+            self.note(f"{len(found)} files end in {ending}; {found[0]} is shown.")
+        return folder / found[0] if found else None
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the problems, once."""
         if sentence not in self.problems:
             self.problems.append(sentence)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the mark that a run writes last is there."""
+        return (self.output_dir / "logs" / f"{self.key.prefix}_done.json").is_file()
 
     def summary(self) -> dict[str, Any]:
         """Return the facts the run wrote into ``logs/``; empty if there are none."""
@@ -107,8 +116,8 @@ class SessionFiles:
         content = self._json(path) if path else None
         return content if isinstance(content, dict) else {}
 
-    def table(self, ending: str, required: tuple[str, ...], what: str) -> pd.DataFrame | None:
-        """Return a TSV as text cells, or nothing if it is missing, unreadable or lacks a required column."""
+    def table(self, ending: str, required: tuple[str, ...], what: str) -> list[dict[str, str]] | None:
+        """Return the rows of a TSV, column to text, or nothing if it is missing or unreadable."""
         path = self.find(ending)
         if path is None:
             self.note(f"The {what} was not found.")
@@ -142,8 +151,8 @@ class SessionFiles:
             return None
 
 
-def read_tsv(path: Path, required: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a tab-separated table as text, cell by cell as it stands in the file.
+def read_tsv(path: Path, required: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    """Read the rows of a tab-separated table, column to text, as they stand in the file.
 
     Raises
     ------
@@ -163,7 +172,7 @@ def read_tsv(path: Path, required: tuple[str, ...] = ()) -> pd.DataFrame:
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise ValueError(f"line {number} has {len(row)} cells, the header {len(header)}")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from mbseg_bids.clinical.counts import count_lesions, size_class, split_flags
+from mbseg_bids.clinical.counts import count_lesions, split_flags
 
 
 def lesion(region="cortical_gm", volume=8.0, size="medium", flags="n/a"):
@@ -44,8 +44,14 @@ def test_impossible_volume_is_an_error(volume):
         count_lesions([lesion(volume=volume)])
 
 
-def test_size_classes_of_the_paper():
-    assert [size_class(v) for v in (0.5, 1, 4, 5, 15, 16)] == ["small"] * 3 + ["medium"] * 2 + ["large"]
+def test_candidate_rejected_as_too_large_is_a_possible_macrohaemorrhage():
+    candidates = [
+        {"status": "rejected", "reason": "above_maximum_size"},
+        {"status": "rejected", "reason": "intensity_ratio"},
+        {"status": "kept", "reason": "n/a"},
+    ]
+    counts = count_lesions([lesion()], candidates)
+    assert (counts.total, counts.macrohaemorrhages) == (1, 1)
 
 
 def test_flags_are_split_and_na_is_none():

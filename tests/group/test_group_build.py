@@ -28,7 +28,9 @@ def test_known_counts(tmp_path):
         lesion("deep_gm", 40.0, "large"),
         lesion("cerebral_wm", 900.0, "large", "above_maximum_size"),
     ]
-    write_session(tmp_path, "01", "1", rows=rows, images=False)
+    anat = write_session(tmp_path, "01", "1", rows=rows, images=False)
+    candidates = next(anat.glob("*candidates_dseg.tsv"))
+    candidates.write_text(candidates.read_text().replace("rejected\tintensity_ratio", "rejected\tabove_maximum_size"))
     write_session(tmp_path, "01", "2", rows=[], images=False)
     result, read = table(tmp_path)
     one, two = read.loc[("sub-01", "ses-1")], read.loc[("sub-01", "ses-2")]
@@ -42,7 +44,7 @@ def test_known_counts(tmp_path):
         "n_medium": "1",
         "n_large": "1",
         "n_below_minimum_size": "1",
-        "n_macrohaemorrhage": "1",
+        "n_macrohaemorrhage": "2",
         "volume_total": "53.5",
         "volume_cortical_gm": "13.5",
         "distribution_pattern": "mixed",
@@ -54,7 +56,7 @@ def test_known_counts(tmp_path):
         "t2star_sequence": "T2starw",
         "t2star_echo_time": "0.02",
         "t2star_field_strength": "3",
-        "t2star_voxel_size_in_plane": "1.2",
+        "t2star_voxel_size_in_plane": "2",
         "t2star_slice_thickness": "5",
         "t2star_slice_spacing": "5",
         "weights": "first",
@@ -98,6 +100,18 @@ def test_missing_and_broken_tables_are_rows_and_are_named(tmp_path):
     assert (result.n_sessions, result.n_complete) == (7, 1)
     page = result.page.read_text()
     assert all(f"sub-0{n}" in page for n in range(1, 8))
+
+
+def test_session_without_the_mark_of_completion_is_named_and_kept_out_of_the_charts(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    write_session(tmp_path, "02", images=False)
+    (tmp_path / "logs" / "sub-02_done.json").unlink()
+    result, read = table(tmp_path)
+    assert read["status"].tolist() == ["complete", "unfinished"]
+    assert read["n_total"].tolist() == ["3", "3"]
+    assert result.n_complete == 1
+    assert [p.split(":")[0] for p in result.problems] == ["sub-02"]
+    assert "1 sessions with counts and no failed check: 3 microbleeds" in result.page.read_text()
 
 
 def test_session_without_summary_is_counted_and_named(tmp_path):
@@ -223,7 +237,9 @@ def test_a_thousand_sessions_in_seconds(tmp_path):
         anat = tmp_path / name / "anat"
         anat.mkdir(parents=True)
         (tmp_path / "logs" / f"{name}_summary.json").write_text(json.dumps(fake_summary(f"{n:04d}")))
+        (tmp_path / "logs" / f"{name}_done.json").write_text("{}")
         (anat / f"{name}_space-T2starw_seg-CMB_dseg.tsv").write_text("" if n % 20 == 0 else text)
+        (anat / f"{name}_space-T2starw_seg-CMBcandidates_dseg.tsv").write_text("index\n")
     start = time.perf_counter()
     result = build_group(tmp_path)
     assert time.perf_counter() - start < 20
