@@ -1,0 +1,51 @@
+"""``mbseg-bids``: the BIDS App."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from mbseg_bids.cli.parser import parse_request
+from mbseg_bids.errors import InputOutputError, MbsegError
+
+LOGGER = logging.getLogger("mbseg")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app and return its exit code; the last line on the terminal says how it ended."""
+    try:
+        request = parse_request(sys.argv[1:] if argv is None else argv)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        LOGGER.setLevel(logging.INFO if request.verbosity == 0 else logging.DEBUG)
+        if request.level == "group":
+            from mbseg_bids.cli.group import run_group
+
+            message = run_group(request)
+        else:
+            from mbseg_bids.cli.participant import run_participant
+
+            message = run_participant(request)
+    except MbsegError as error:
+        return _failed(error)
+    except KeyboardInterrupt:
+        print("mbseg-bids failed: interrupted (start it again with the same --work-dir to continue)", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        return _failed(InputOutputError(f"{error.strerror or error}: {error.filename or ''}", "check the disk"))
+    except Exception as error:
+        traceback.print_exc()
+        return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
+    print(f"mbseg-bids finished: {message}", file=sys.stderr, flush=True)
+    return 0
+
+
+def _failed(error: MbsegError) -> int:
+    print(f"mbseg-bids failed: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("NO_ET", "1")
+    sys.exit(main())
