@@ -92,7 +92,8 @@ def search_mask(
     conditions exclude what is hyperintense.
 
     CSF labels come from T1w, where a microbleed may be as dark as CSF. A voxel labelled CSF is therefore excluded only
-    if it is not dark on T2*: it is searched where it reaches ``ratio_threshold``, against either median.
+    if T2* agrees: it is searched where it reaches ``ratio_threshold``, against either median and also against the
+    median of all voxels labelled CSF, which on susceptibility-weighted scans are darker than tissue.
 
     Parameters
     ----------
@@ -118,26 +119,28 @@ def search_mask(
     intensity = np.where(brain, t2star, np.nan).astype(np.float32)
     cap = np.float32(np.percentile(intensity[brain], CAP_PERCENTILE))
     needed = np.full(brain.shape, quotient, dtype=np.float32)
-    if csf is not None:
+    ceiling = np.full(brain.shape, cap, dtype=np.float32)
+    if csf is not None and (csf & brain).any():
         needed[csf] = max(quotient, ratio_threshold)
-    dark = _darker(intensity, needed, cap, spacing, NEAR_MM, among=brain)
+        ceiling[csf] = min(cap, np.median(intensity[csf & brain]))
+    dark = _darker(intensity, needed, ceiling, spacing, NEAR_MM, among=brain)
     needed[:] = ratio_threshold
-    return dark | _darker(intensity, needed, cap, spacing, WIDE_MM, among=brain & ~dark)
+    return dark | _darker(intensity, needed, ceiling, spacing, WIDE_MM, among=brain & ~dark)
 
 
 def _darker(
     intensity: npt.NDArray[np.float32],
     quotient: npt.NDArray[np.float32],
-    cap: np.float32,
+    ceiling: npt.NDArray[np.float32],
     spacing: tuple[float, float, float],
     side_mm: float,
     among: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     # A product instead of a quotient: a voxel without any signal is as dark as can be, not a division by zero.
     with np.errstate(invalid="ignore"):
-        possible = among & (intensity * quotient <= cap)
+        possible = among & (intensity * quotient <= ceiling)
         median = local_median(intensity, spacing, side_mm=side_mm, where=possible)
-        return possible & (intensity * quotient <= median) & (np.minimum(median, cap) > 0)
+        return possible & (intensity * quotient <= median) & (np.minimum(median, ceiling) > 0)
 
 
 def local_median(

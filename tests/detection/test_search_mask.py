@@ -88,6 +88,19 @@ def test_voxel_labelled_csf_must_be_clearly_dark():
     assert np.argwhere(search_mask(t2star, brain, None, spacing=THICK, quotient=1.2)).tolist() == [[14, 14, 0]]
 
 
+def test_csf_that_is_dark_on_this_scan_is_not_searched_but_a_lesion_labelled_csf_is(rng):
+    """As on susceptibility-weighted scans: CSF of 45 beside tissue of 60 would be dark enough for a lesion."""
+    t2star, brain, csf = brain_phantom(rng, noise=0.5)
+    t2star[csf] = 45.0
+    lesion = blob(brain.shape, (24, 12, 4), 2.0, THICK)
+    t2star[lesion] = 30.0
+    labelled = csf | lesion
+    mask = search_mask(t2star, brain, labelled, spacing=THICK)
+    assert mask[lesion].all()
+    assert not mask[csf].any()
+    assert search_mask(t2star, brain, None, spacing=THICK)[csf].mean() > 0.5
+
+
 def test_bright_neighbours_do_not_make_tissue_dark(rng):
     """Tissue among CSF: the local median is CSF, the cap keeps the tissue out."""
     t2star, brain, csf = brain_phantom(rng, noise=0.0)
