@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
@@ -69,7 +69,8 @@ class FakeAnatomy(SimpleInterface):
             kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
             image = nib.load(source)
             files[name] = _save_like(source, name, (np.asarray(image.dataobj) > 90).astype(kind), runtime.cwd)
-        qc = {"registration": {}, "warnings": ["a warning of anatomy"], "reuse": {}, "durations": {"all": 0.1},
+        reuse = {"aseg": Path(self.inputs.aseg).name} if isdefined(self.inputs.aseg) else {}
+        qc = {"registration": {}, "warnings": ["a warning of anatomy"], "reuse": reuse, "durations": {"all": 0.1},
               "work": runtime.cwd}  # fmt: skip
         files["qc_json"] = str(Path(runtime.cwd) / "qc.json")
         Path(files["qc_json"]).write_text(json.dumps(qc))
@@ -109,7 +110,7 @@ def _workflow(name, interface, inputs, outputs):
     inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     work = Node(interface, name="work")
-    used = [field for field in inputs if field in interface.inputs.copyable_trait_names() and field != "aseg"]
+    used = [field for field in inputs if field in interface.inputs.copyable_trait_names()]
     workflow.connect(
         [
             (inputnode, work, [(field, field) for field in used]),

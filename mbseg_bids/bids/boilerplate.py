@@ -103,10 +103,10 @@ def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result:
     return (
         f"A ResNet-50 (He 2016; weights {Path(str(name)).name}; torch {versions.get('torch', 'n/a')}) classified "
         f"{where} from a patch of {settings['patch_size']} x {settings['patch_size']} mm in the slice plane. Voxels "
-        f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into 26-connected "
-        "components, whose border voxels were removed until the mean T2* signal around the component was at least "
-        f"{settings['ratio_threshold']:g} times ({settings['ratio_threshold_deep_gm']:g} times in deep grey matter) "
-        "that of each border voxel. Lesions with an equal-sphere diameter above "
+        f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into "
+        "26-connected components, whose border voxels were removed until the mean T2* signal around the component was "
+        f"at least {settings['ratio_threshold']:g} times (in deep grey matter {settings['ratio_threshold_deep_gm']:g} "
+        "times) that of each border voxel. Lesions with an equal-sphere diameter above "
         f"{settings['maximum_diameter']:g} mm were not counted as microbleeds."
     )
 

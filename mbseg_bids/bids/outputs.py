@@ -19,6 +19,10 @@ RAW = "raw"
 
 BIDS_VERSION = "1.10.0"
 
+BIDSIGNORE = ("figures", "*.html", "phenotype")
+"""What the validator is told to leave alone. Its schema wants each participant once in a phenotype table, so one row for
+each session cannot pass; a trailing slash would not match."""
+
 ENTITIES = ("space", "res", "label", "seg", "desc")
 """Entities after subject and session, in the order the standard asks for."""
 
@@ -229,7 +233,7 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
     write_json(output_dir / "dataset_description.json", _description(output_dir, bids_dir, source))
     rows = "".join(f"desc-{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
     write_text(output_dir / "descriptions.tsv", "desc_id\tdescription\n" + rows)
-    write_text(output_dir / ".bidsignore", "figures\n*.html\n")
+    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
     write_text(output_dir / "README.md", _README)
     changes = output_dir / "CHANGES"
     if not changes.exists():  # the user may keep a history here

@@ -17,8 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code; the last line on the terminal says how it ended."""
     try:
         request = parse_request(sys.argv[1:] if argv is None else argv)
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-        LOGGER.setLevel(logging.INFO if request.verbosity == 0 else logging.DEBUG)
+        _log_to_terminal(request.verbosity)
         if request.level == "group":
             from mbseg_bids.cli.group import run_group
 
@@ -39,6 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
     print(f"mbseg-bids finished: {message}", file=sys.stderr, flush=True)
     return 0
+
+
+def _log_to_terminal(verbosity: int) -> None:
+    from mbseg_bids.cli.runlog import TerminalFilter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(TerminalFilter(verbosity))
+    logging.basicConfig(handlers=[handler], force=True)
+    LOGGER.setLevel(logging.DEBUG)
 
 
 def _failed(error: MbsegError) -> int:

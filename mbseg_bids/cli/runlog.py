@@ -47,7 +47,6 @@ class RunLog:
         self.stem = f"run-{started}-{secrets.token_hex(2)}"
         self._settings = request.settings.to_toml()
         self._handlers: list[logging.Handler] = []
-        self._verbosity = request.verbosity
 
     def __enter__(self) -> Self:
         write_text(self.folder / f"{self.stem}_settings.toml", hide(self._settings, self.folders))
@@ -59,11 +58,6 @@ class RunLog:
         for name in PACKAGE_LOGGERS:
             logger = logging.getLogger(name)
             logger.addHandler(to_file)
-        quiet = {0: logging.CRITICAL, 1: logging.WARNING}.get(self._verbosity, logging.INFO)
-        for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
-            for handler in logging.getLogger(name).handlers:
-                if handler is not to_file:
-                    handler.setLevel(quiet)
         return self
 
     def __exit__(
@@ -79,6 +73,25 @@ class RunLog:
         lines = ["session\toutcome\texit_code\treason"]
         lines += ["\t".join(map(str, (label, outcome, code, reason or "n/a"))) for label, outcome, code, reason in rows]
         write_text(self.folder / f"{self.stem}_sessions.tsv", hide("\n".join(lines) + "\n", self.folders))
+
+
+class TerminalFilter(logging.Filter):
+    """Lets through to the terminal what was asked for with ``-v``; the log file has more."""
+
+    def __init__(self, verbosity: int) -> None:
+        super().__init__()
+        levels = {
+            "mbseg": (logging.INFO, logging.DEBUG, logging.DEBUG),
+            "nipype.interface": (logging.WARNING, logging.INFO, logging.DEBUG),
+            "nipype": (logging.CRITICAL, logging.ERROR, logging.DEBUG),
+            "": (logging.ERROR, logging.WARNING, logging.INFO),
+        }
+        self._levels = {name: by_verbosity[min(verbosity, 2)] for name, by_verbosity in levels.items()}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide by the level of the nearest logger that has one."""
+        name = next(n for n in self._levels if n == "" or record.name == n or record.name.startswith(n + "."))
+        return record.levelno >= self._levels[name]
 
 
 class _HidingFormatter(logging.Formatter):

@@ -18,7 +18,7 @@ from mbseg_bids.settings import ExecutionSettings
 LOGGER = logging.getLogger("mbseg")
 
 _OWN = re.compile(r"mbseg_bids\.errors\.(\w+): (.*) \((.*)\)\s*$")
-_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool)): ?(.*)$")
+_ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool))(?:: ?(.*))?$")
 _WRAPPERS = ("NodeExecutionError", "RuntimeError")
 """What nipype raises around the exception of a node."""
 
@@ -53,6 +53,8 @@ def configure_nipype(execution: ExecutionSettings, crash_dir: Path) -> None:
             "logging": {"log_to_file": False},
         }
     )
+    for handler in list(logging.getLogger("nipype").handlers):  # the app's own handler shows what is worth showing
+        logging.getLogger("nipype").removeHandler(handler)
     if execution.resource_monitor:
         config.enable_resource_monitor()
 
@@ -112,6 +114,15 @@ def run_workflow(
     return read_crashes(crash_dir)
 
 
+_STEP = re.compile(r"^\w+?_wf\.sub_([^_.]+)(?:_ses_([^_.]+))?_wf\.(.*)$")
+
+
+def _session_and_step(match: re.Match) -> str:
+    participant, session, step = match.groups()
+    label = f"sub-{participant}" + (f"_ses-{session}" if session else "")
+    return f"{label}: {step.replace('_wf.', ' ')}"
+
+
 class _Stop:
     """Remembers that the run is to stop: nipype takes an interrupt within a node for a failure of that node alone."""
 
@@ -151,7 +162,7 @@ class Progress:
             self._started[name] = time.monotonic()
         elif name in self._started:
             seconds = time.monotonic() - self._started.pop(name)
-            where = name.removeprefix("mbseg_wf.").replace("_wf.", ": ", 1).replace("_wf.", " ")
+            where = _STEP.sub(_session_and_step, name)
             LOGGER.log(
                 logging.INFO if seconds >= 1 else logging.DEBUG,
                 "%s %s after %.0f s",
@@ -194,7 +205,7 @@ def error_from_text(traceback: str) -> MbsegError:
     named = [match for line in lines if (match := _ANY.match(line))]
     inner = [match for match in named if match.group(1).rsplit(".", 1)[-1] not in _WRAPPERS]
     for match in reversed(inner or named):
-        return _foreign(match.group(1).rsplit(".", 1)[-1], match.group(2).strip())
+        return _foreign(match.group(1).rsplit(".", 1)[-1], (match.group(2) or "").strip())
     return MbsegError(lines[-1].strip() if lines else "unknown failure", "see the crash file in the work folder")
 
 

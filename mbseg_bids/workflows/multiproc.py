@@ -5,6 +5,7 @@ original wait for ever: the future's exception is raised in a callback, where no
 """
 
 import functools
+import logging
 import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +13,13 @@ from multiprocessing import get_context
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
+
+
+def _initialise_worker(folder: str) -> None:
+    """Set up a worker as nipype does, and keep its account of every node off the terminal."""
+    process_initializer(folder)
+    for name in ("nipype.workflow", "nipype.utils"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class ResilientMultiProc(MultiProcPlugin):
@@ -23,6 +31,8 @@ class ResilientMultiProc(MultiProcPlugin):
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
+        self.pool.shutdown()  # nothing runs in it yet
+        self.pool = self._new_pool(self.processors)
         self._repeated: set[int] = set()
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
@@ -38,7 +48,7 @@ class ResilientMultiProc(MultiProcPlugin):
     def _new_pool(self, n_workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             max_workers=n_workers,
-            initializer=process_initializer,
+            initializer=_initialise_worker,
             initargs=(self._cwd,),
             mp_context=get_context(self.plugin_args.get("mp_context")),
         )

@@ -181,7 +181,7 @@ def test_boilerplate_only_computes_nothing(make_dataset, tmp_path, fake_parts, r
     root, out = make_dataset(*SIX[:3]), tmp_path / "out"
     code, _ = run(root, out, "participant", "--boilerplate-only", "--ratio-threshold", "1.3")
     assert code == 0
-    assert "1.3 times (1.4 times in deep grey matter)" in (out / "logs" / "CITATION.md").read_text()
+    assert "1.3 times (in deep grey matter 1.4 times)" in (out / "logs" / "CITATION.md").read_text()
     assert count_anatomy == []
     assert fake_parts == []
 
@@ -265,3 +265,21 @@ def test_the_output_of_multi_echo_input_is_on_its_grid(make_dataset, tmp_path, f
     assert np.array_equal(mask.affine, nib.load(root / echoes[0]).affine)
     preproc = json.loads(next(out.glob("sub-01/anat/*_desc-preproc_T2starw.json")).read_text())
     assert preproc["Sources"] == [f"bids:raw:{echo}" for echo in echoes]
+
+
+def test_a_given_segmentation_reaches_the_anatomy_and_is_said_to_be_reused(
+    make_dataset, save_image, tmp_path, fake_parts, run
+):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    save_image(tmp_path / "smriprep/sub-01/anat/sub-01_desc-aseg_dseg.nii.gz")
+    assert run(root, out, "participant", "-d", f"smriprep={tmp_path / 'smriprep'}")[0] == 0
+    summary = json.loads((out / "logs" / "sub-01_summary.json").read_text())
+    assert summary["anatomy"]["reuse"] == {"aseg": "sub-01_desc-aseg_dseg.nii.gz"}
+    assert summary["reused"] == {"aseg": "<smriprep>/sub-01/anat/sub-01_desc-aseg_dseg.nii.gz"}
+    assert "the anatomical segmentation (aseg) in 1 session" in (out / "logs" / "CITATION.md").read_text()
+
+
+def test_resources_are_recorded_if_asked(make_dataset, tmp_path, fake_parts, run):
+    root, out, work = make_dataset(*SIX[:3]), tmp_path / "out", tmp_path / "work"
+    assert run(root, out, "participant", "--resource-monitor", work=work)[0] == 0
+    assert list(work.rglob("resource_monitor.json"))
