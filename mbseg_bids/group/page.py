@@ -96,7 +96,7 @@ def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
 
 
 def _concern(row: Mapping[str, Any]) -> int:
-    """Order of the page's table: failed checks, then incomplete ones, then the others (a stable sort keeps their order)."""
+    """Order of the page's table: failed checks, then incomplete ones, then the others; a stable sort keeps the rest."""
     if row.get("registration_passed") is False:
         return 0
     return 1 if row["status"] != COMPLETE else 2
