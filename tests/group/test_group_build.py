@@ -111,7 +111,7 @@ def test_session_without_the_mark_of_completion_is_named_and_kept_out_of_the_cha
     assert read["n_total"].tolist() == ["3", "3"]
     assert result.n_complete == 1
     assert [p.split(":")[0] for p in result.problems] == ["sub-02"]
-    assert "1 sessions with counts and no failed check: 3 microbleeds" in result.page.read_text()
+    assert "1 complete session without a failed check: 3 microbleeds" in result.page.read_text()
 
 
 def test_session_without_summary_is_counted_and_named(tmp_path):
@@ -135,7 +135,7 @@ def test_failed_registration_is_flagged_named_and_first_on_the_page(tmp_path):
     page = result.page.read_text()
     body = page[page.index("<tbody>") :]
     assert body.index("sub-02") < body.index("sub-01")
-    assert "1 sessions with counts and no failed check: 3 microbleeds" in page
+    assert "1 complete session without a failed check: 3 microbleeds" in page
 
 
 def test_input_tables_are_joined_by_participant_and_session(tmp_path):
