@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mbseg_bids.imaging.intensity import standardise
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
@@ -58,12 +59,6 @@ class Case:
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
     protocol: Protocol
-
-
-def standardise(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Scale through the origin so that the brain's 99.5th percentile is 100, and clip to 0-100."""
-    top = float(np.percentile(image[brain], 99.5))
-    return np.clip(image * (100 / max(top, 1e-6)), 0, 100).astype(np.float32)
 
 
 def simulate_training_case(

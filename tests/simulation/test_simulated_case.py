@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from mbseg_bids.imaging.intensity import standardise
 from mbseg_bids.imaging.labels import CSF, GM, REGIONS, WM
-from mbseg_bids.simulation.case import simulate_training_case, standardise
+from mbseg_bids.simulation.case import simulate_training_case
 from mbseg_bids.simulation.protocol import Protocol
 
 QUIET = Protocol(
