@@ -56,6 +56,8 @@ class DetectionSettings:
     ratio_threshold_deep_gm: float = 1.4
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""
+    seed_quotient: float = 1.2
+    """The same for the local minima that are classified first; the search grows from those that are positive."""
     exhaustive: bool = False
     """Classify every brain voxel instead of the search mask."""
     minimum_diameter: float = 0.0

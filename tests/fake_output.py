@@ -14,6 +14,11 @@ SHAPE, SPACING = (72, 90, 24), (2.0, 2.0, 5.0)
 LESIONS_MM = {1: (-40.0, 10.0, 5.0), 2: (30.0, -30.0, 20.0), 3: (10.0, 0.0, 0.0)}
 """Centre of each lesion, RAS+ mm: the first is on the patient's left."""
 LESION_REGIONS = {1: "cortical_gm", 2: "cerebral_wm", 3: "deep_gm"}
+LESION_COLUMNS = (
+    *("index", "name", "region", "volume_mm3", "n_voxels", "diameter_mm", "size_class", "i", "j", "k"),
+    *("x_mm", "y_mm", "z_mm", "n_slices", "probability_mean", "probability_max", "contrast_ratio"),
+    *("ratio_threshold", "flags"),
+)
 LEFT_MARKER_MM = (-50.0, 0.0, 0.0)
 """A bright ball on the patient's left in T1w and T2*."""
 
@@ -102,6 +107,7 @@ def fake_summary(participant: str, session: str = "", **changes: Any) -> dict[st
             "registration": {n: dict(check) for n in ("t1w_to_t2star", "t2w_to_t2star", "t1w_to_template")},
             "reuse": {},
             "warnings": [],
+            "region_ml": {"cortical_gm": 498.4, "deep_gm": 46.0},
         },
         "detection": {
             "n_lesions": 3,
@@ -119,6 +125,8 @@ def lesion_rows(fake: Fake, probability: float = 0.93) -> list[dict[str, Any]]:
     rows = []
     for label, region in LESION_REGIONS.items():
         voxels = np.argwhere(fake.labels["lesions"] == label)
+        if not len(voxels):
+            continue
         volume = len(voxels) * abs(np.linalg.det(fake.affine[:3, :3]))
         i, j, k = voxels.mean(axis=0).round().astype(int)
         x, y, z = LESIONS_MM[label]
@@ -141,9 +149,10 @@ def write_session(
     summary: dict[str, Any] | None = None,
     rows: list[dict[str, Any]] | None = None,
     images: bool = True,
+    grid: tuple[tuple[int, ...], tuple[float, ...]] = (SHAPE, SPACING),
 ) -> Path:
     """Write one session; return its ``anat`` folder."""
-    fake = fake_arrays()
+    fake = fake_arrays(*grid)
     prefix = f"sub-{participant}" + (f"_ses-{session}" if session else "")
     anat = output_dir / f"sub-{participant}" / (f"ses-{session}" if session else "") / "anat"
     anat.mkdir(parents=True, exist_ok=True)
@@ -153,7 +162,7 @@ def write_session(
     (output_dir / "logs" / f"{prefix}_done.json").write_text("{}")
     (output_dir / "logs" / "CITATION.md").write_text("# Methods\n\nMicrobleeds were found by mbseg_bids 0.1.0.\n")
     rows = lesion_rows(fake) if rows is None else rows
-    columns = list(lesion_rows(fake)[0])
+    columns = LESION_COLUMNS
     pd.DataFrame(rows, columns=columns).to_csv(
         anat / f"{prefix}_space-T2starw_seg-CMB_dseg.tsv", sep="\t", index=False, na_rep="n/a"
     )

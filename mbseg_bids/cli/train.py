@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_fraction,
         default=0.0,
         metavar="SHARE",
-        help="share of the negatives that are dark voxels, mimics and lesion surroundings (default: 0, as in the paper)",
+        help="share of negatives that are dark voxels, mimics, lesion surroundings (default: 0, as in the paper)",
     )
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("labelmaps", type=Path, nargs="+", help="label maps with FreeSurfer numbers, one a participant")
+    parser.add_argument("labelmaps", type=Path, nargs="+", help="FreeSurfer-numbered label maps, one a participant")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the .npz patch sets")
     parser.add_argument("--scans", type=_positive, default=1, metavar="N", help="scans per label map (default: 1)")
     parser.add_argument("--seed", type=int, default=0)

@@ -8,6 +8,7 @@ Dadar et al. 2022 (Discussion) propose the same: leave out CSF and what is hyper
 import numpy as np
 import numpy.typing as npt
 
+from mbseg_bids.detection.outward_search import local_minima
 from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.settings import DetectionSettings
 
@@ -20,17 +21,18 @@ CAP_PERCENTILE = 60.0
 """Percentile of T2* in the brain at which these medians are capped: bright CSF makes any tissue beside it look dark."""
 
 
-def voxels_to_classify(
+def search_region(
     t2star: npt.NDArray[np.floating],
     brain: npt.NDArray[np.bool_],
     tissue: npt.NDArray[np.integer],
     spacing: tuple[float, float, float],
     settings: DetectionSettings,
-) -> npt.NDArray[np.int64]:
-    """Return the indices of the voxels a run classifies, shape (N, 3), in array order.
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return where a run may search, and the seeds it starts from (:mod:`mbseg_bids.detection.outward_search`).
 
-    Every brain voxel with ``settings.exhaustive``; else the search mask. The mask never asks for more contrast than
-    the intensity ratio rule will: a user who lowers a ratio threshold also widens the search.
+    With ``settings.exhaustive`` both are the whole brain; else the search mask, and those local minima in it that are
+    darker by ``settings.seed_quotient``. Neither asks for more contrast than the intensity ratio rule will: a user who
+    lowers a ratio threshold also widens the search.
 
     Parameters
     ----------
@@ -39,20 +41,38 @@ def voxels_to_classify(
     spacing
         Voxel size in mm along the three axes.
     settings
-        Search quotient, ratio thresholds, whether to search exhaustively.
+        Quotients, ratio thresholds, whether to search exhaustively.
     """
     if settings.exhaustive:
-        return np.argwhere(brain)
+        return brain, brain
     smallest_ratio = min(settings.ratio_threshold, settings.ratio_threshold_deep_gm)
-    mask = search_mask(
-        t2star,
-        brain,
-        tissue == CSF,
-        spacing=spacing,
-        quotient=min(settings.search_quotient, smallest_ratio),
-        ratio_threshold=smallest_ratio,
+    mask, dark = (
+        search_mask(
+            t2star,
+            brain,
+            tissue == CSF,
+            spacing=spacing,
+            quotient=min(quotient, smallest_ratio),
+            ratio_threshold=smallest_ratio,
+        )
+        for quotient in (settings.search_quotient, settings.seed_quotient)
     )
-    return np.argwhere(mask)
+    return mask, mask & dark & local_minima(t2star, brain)
+
+
+def voxels_to_classify(
+    t2star: npt.NDArray[np.floating],
+    brain: npt.NDArray[np.bool_],
+    tissue: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    settings: DetectionSettings,
+) -> npt.NDArray[np.int64]:
+    """Return the indices of all voxels that a run may ask about, shape (N, 3), in array order.
+
+    Arguments as in :func:`search_region`; a run asks about part of them only, see
+    :mod:`mbseg_bids.detection.outward_search`.
+    """
+    return np.argwhere(search_region(t2star, brain, tissue, spacing, settings)[0])
 
 
 def search_mask(
@@ -72,7 +92,8 @@ def search_mask(
     conditions exclude what is hyperintense.
 
     CSF labels come from T1w, where a microbleed may be as dark as CSF. A voxel labelled CSF is therefore excluded only
-    if it is not dark on T2*: it is searched where it reaches ``ratio_threshold``, against either median.
+    if T2* agrees: it is searched where it reaches ``ratio_threshold``, against either median and also against the
+    median of all voxels labelled CSF, which on susceptibility-weighted scans are darker than tissue.
 
     Parameters
     ----------
@@ -98,26 +119,28 @@ def search_mask(
     intensity = np.where(brain, t2star, np.nan).astype(np.float32)
     cap = np.float32(np.percentile(intensity[brain], CAP_PERCENTILE))
     needed = np.full(brain.shape, quotient, dtype=np.float32)
-    if csf is not None:
+    ceiling = np.full(brain.shape, cap, dtype=np.float32)
+    if csf is not None and (csf & brain).any():
         needed[csf] = max(quotient, ratio_threshold)
-    dark = _darker(intensity, needed, cap, spacing, NEAR_MM, among=brain)
+        ceiling[csf] = min(cap, np.median(intensity[csf & brain]))
+    dark = _darker(intensity, needed, ceiling, spacing, NEAR_MM, among=brain)
     needed[:] = ratio_threshold
-    return dark | _darker(intensity, needed, cap, spacing, WIDE_MM, among=brain & ~dark)
+    return dark | _darker(intensity, needed, ceiling, spacing, WIDE_MM, among=brain & ~dark)
 
 
 def _darker(
     intensity: npt.NDArray[np.float32],
     quotient: npt.NDArray[np.float32],
-    cap: np.float32,
+    ceiling: npt.NDArray[np.float32],
     spacing: tuple[float, float, float],
     side_mm: float,
     among: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     # A product instead of a quotient: a voxel without any signal is as dark as can be, not a division by zero.
     with np.errstate(invalid="ignore"):
-        possible = among & (intensity * quotient <= cap)
+        possible = among & (intensity * quotient <= ceiling)
         median = local_median(intensity, spacing, side_mm=side_mm, where=possible)
-        return possible & (intensity * quotient <= median) & (np.minimum(median, cap) > 0)
+        return possible & (intensity * quotient <= median) & (np.minimum(median, ceiling) > 0)
 
 
 def local_median(

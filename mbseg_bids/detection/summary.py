@@ -9,7 +9,7 @@ from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 from mbseg_bids.settings import DetectionSettings
 
 LARGE_SEARCH = 0.3
-"""Part of the brain searched beyond which a T2* image is suspiciously dark or noisy; usual are 0.02-0.15."""
+"""Part of the brain in the search mask beyond which a T2* image is suspiciously dark or noisy; usual are 0.02-0.15."""
 
 
 def summarise(
@@ -22,7 +22,7 @@ def summarise(
     lesions, candidates
         Tables of one session, columns as in ``data/columns.json``.
     search
-        Of the classification: ``n_brain_voxels``, ``n_searched_voxels``, ``n_positive_voxels``,
+        Of the classification: ``n_brain_voxels``, ``n_mask_voxels``, ``n_searched_voxels``, ``n_positive_voxels``,
         ``highest_probability``, ``exhaustive``, ``weights``, ``duration_s``.
     settings
         Of the run.
@@ -67,9 +67,9 @@ def _warnings(
         reasons = candidates["reason"].value_counts()
         listed = ", ".join(f"{n} by {reason}" for reason, n in sorted(reasons.items()))
         warnings.append(f"No lesion: all {len(candidates)} candidates were rejected ({listed}).")
-    if not search["exhaustive"] and searched > LARGE_SEARCH * brain:
+    if not search["exhaustive"] and search["n_mask_voxels"] > LARGE_SEARCH * brain:
         warnings.append(
-            f"{searched / brain:.0%} of the brain is dark against its surroundings (usually below 15 %): "
+            f"{search['n_mask_voxels'] / brain:.0%} of the brain is dark against its surroundings (usually < 15 %): "
             "the T2* image may be noisy or the brain mask wrong."
         )
     if (n := candidates["flags"].str.contains("above_maximum_size").sum()) > 0:

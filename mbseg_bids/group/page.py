@@ -53,7 +53,7 @@ class Bar:
 def render_group(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], problems: Sequence[str], output_dir: Path
 ) -> str:
-    """Return the page. Sessions that failed a check or have no counts come first in its table."""
+    """Return the page. Sessions that failed a check or are not complete come first in its table."""
     counted = [row for row in rows if row["status"] == COMPLETE]
     trusted = [row for row in counted if row.get("registration_passed") is not False]
     scans = Counter(scan_description(row) for row in trusted)
@@ -96,7 +96,7 @@ def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
 
 
 def _concern(row: Mapping[str, Any]) -> int:
-    """Order of the page's table: failed checks, then no counts, then the others (a stable sort keeps their order)."""
+    """Order of the page's table: failed checks, then incomplete ones, then the others; a stable sort keeps the rest."""
     if row.get("registration_passed") is False:
         return 0
     return 1 if row["status"] != COMPLETE else 2

@@ -106,10 +106,16 @@ def register_pair(
     centred = np.eye(4)
     centred[:3, 3] = _centre(fixed, fixed_brain) - _centre(moving, moving_brain)
     start = max((np.eye(4), centred), key=lambda transform: check(transform).similarity)
-    greedy = ("greedy", lambda: register_rigid(fixed, moving, fixed_mask=near, start=start))
+
+    def greedy() -> npt.NDArray:
+        # With the mask alone Greedy can lose its way from a poor start; without it the jaw pulls. So both, in turn.
+        whole = register_rigid(fixed, moving, start=start)
+        near_brain = register_rigid(fixed, moving, fixed_mask=near, start=whole)
+        return max((near_brain, whole), key=lambda transform: check(transform).similarity)
+
     multistart = ("multistart", lambda: register_rigid_multistart(fixed, moving))
     wide = ("multistart_wide", lambda: register_rigid_multistart(fixed, moving, angle=50.0))
-    candidates = (multistart, greedy, wide) if is_slab(fixed) else (greedy, multistart, wide)
+    candidates = (multistart, ("greedy", greedy), wide) if is_slab(fixed) else (("greedy", greedy), multistart, wide)
     return register_checked(candidates, check)
 
 

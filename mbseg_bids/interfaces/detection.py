@@ -32,7 +32,7 @@ class _ClassifyCandidatesOutputSpec(TraitedSpec):
 
 
 class ClassifyCandidates(SimpleInterface):
-    """Ask the network about every voxel of the search mask."""
+    """Ask the network about the search mask: first the local minima, then around the positive ones."""
 
     input_spec = _ClassifyCandidatesInputSpec
     output_spec = _ClassifyCandidatesOutputSpec
@@ -41,7 +41,8 @@ class ClassifyCandidates(SimpleInterface):
         import numpy as np
 
         from mbseg_bids.detection.classify import classify_voxels
-        from mbseg_bids.detection.search_mask import voxels_to_classify
+        from mbseg_bids.detection.outward_search import search_outwards
+        from mbseg_bids.detection.search_mask import search_region
         from mbseg_bids.detection.weights import load_weights
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
@@ -53,29 +54,33 @@ class ClassifyCandidates(SimpleInterface):
         if not brain.any():
             raise UnreadableDataError("the brain mask is empty", "look at the T2* image, or give a brain mask")
         stack = np.stack([t2star.data, _read(self.inputs.t2w).data, _read(self.inputs.t1w).data]).astype(np.float32)
-        voxels = voxels_to_classify(stack[0], brain, _read(self.inputs.tissue).data, t2star.spacing, settings)
+        tissue = _read(self.inputs.tissue).data
+        mask, seeds = search_region(stack[0], brain, tissue, t2star.spacing, settings)
 
         model, weights = load_weights(settings.weights)
-        probabilities = classify_voxels(
-            model,
-            stack,
-            voxels,
-            patch_size=weights.patch_size,
-            input_size=weights.input_size,
-            batch_size=self.inputs.batch_size,
-            device=self.inputs.device,
-            n_workers=self.inputs.n_workers,
-            progress=_log_progress(),
-        )
-        probability = np.zeros(brain.shape, dtype=np.float32)
-        probability[tuple(voxels.T)] = probabilities
+
+        def classify(voxels):
+            return classify_voxels(
+                model,
+                stack,
+                voxels,
+                patch_size=weights.patch_size,
+                input_size=weights.input_size,
+                batch_size=self.inputs.batch_size,
+                device=self.inputs.device,
+                n_workers=self.inputs.n_workers,
+                progress=_log_progress(),
+            )
+
+        probability, asked = search_outwards(mask, seeds, classify, settings.probability_threshold)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,
             "n_brain_voxels": int(brain.sum()),
-            "n_searched_voxels": len(voxels),
-            "n_positive_voxels": int((probabilities >= settings.probability_threshold).sum()),
-            "highest_probability": round(float(probabilities.max(initial=0.0)), 4),
+            "n_mask_voxels": int(mask.sum()),
+            "n_searched_voxels": int(asked.sum()),
+            "n_positive_voxels": int((probability[asked] >= settings.probability_threshold).sum()),
+            "highest_probability": round(float(probability.max()), 4),
             "weights": _describe(weights),
             "duration_s": round(time.monotonic() - started, 1),
         }
@@ -257,7 +262,7 @@ def _log_progress():
 
     def log(done, total):
         tenth = 10 * done // max(total, 1)
-        if tenth > reported[0]:
+        if total > 1000 and tenth > reported[0]:  # the later rounds of a search are small
             reported[0] = tenth
             LOGGER.info("classified %d of %d voxels", done, total)
 

@@ -139,7 +139,8 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
     if not table_found:
         failures.append("There is no readable lesion table: nothing can be said about microbleeds.")
     failures += texts(summary.get("errors"))
-    warnings += [*all_warnings(summary), *problems]
+    said = {f"{check.name}: {reason}" for check in checks if check.passed is False for reason in check.reasons}
+    warnings += [*(w for w in all_warnings(summary) if w not in said), *problems]
     level = FAILED if failures else ATTENTION if warnings else PASSED
     return Verdict(level, tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(warnings)))
 

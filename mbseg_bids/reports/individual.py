@@ -80,6 +80,7 @@ class Section:
     masks: list[mosaics.Sheet]
     inputs: list[tuple[str, str, str, str]]
     anatomy_source: str
+    region_ml: Mapping[str, float]
     settings: list[tuple[str, str]]
     weights: list[tuple[str, str]]
     search: list[tuple[str, str]]
@@ -233,6 +234,11 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         masks=[],
         inputs=[_input(summary, name) for name in CONTRASTS],
         anatomy_source=anatomy_source(summary),
+        region_ml={
+            name: ml
+            for name, value in mapping(mapping(summary.get("anatomy")).get("region_ml")).items()
+            if (ml := number(value)) is not None
+        },
         settings=_flat(settings),
         weights=_flat(weights) if weights else [("name", str(detection["weights"]))] if "weights" in detection else [],
         search=_flat(mapping(detection.get("search"))),

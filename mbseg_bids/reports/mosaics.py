@@ -1,7 +1,7 @@
 """Sheets of planes over the whole head: alignment of the contrasts, brain mask, regions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,19 +57,21 @@ def alignment_sheets(images: SessionImages) -> tuple[list[Sheet], list[Sheet]]:
     sheets: tuple[list[Sheet], list[Sheet]] = ([], [])
     for name in ("T1w", "T2w"):
         if name in images.contrasts:
-            edges = strong_edges(images.contrasts[name], images.spacing, images.axis, images.brain)
             for found, plan in zip(sheets, plans, strict=True):
-                found.append(_alignment(images, name, plan, edges))
+                found.append(_alignment(images, name, plan))
     return sheets
 
 
-def _alignment(images: SessionImages, name: str, plan: Mosaic, edges: tuple[npt.NDArray, npt.NDArray]) -> Sheet:
-    sign, strong = edges
-    keep = plan.sheet(strong, average=False) & plan.inner()
+def _alignment(images: SessionImages, name: str, plan: Mosaic) -> Sheet:
+    # Edges are found plane by plane, so only the planes shown are looked at.
+    shown = replace(plan, indices=tuple(range(len(plan.indices))))
+    volume, brain = (np.take(array, plan.indices, plan.axis) for array in (images.contrasts[name], images.extent))
+    sign, strong = strong_edges(volume, images.spacing, plan.axis, brain)
+    keep = shown.sheet(strong, average=False) & plan.inner()
     layers = [
         _grey(images, "T2starw", plan, "smooth"),
         _grey(images, name, plan, "smooth instead"),
-        Layer("edge", path=outline_path(plan.sheet(sign, average=False), keep)),
+        Layer("edge", path=outline_path(shown.sheet(sign, average=False), keep)),
     ]
     return Sheet(
         f"{name} on T2*",

@@ -136,9 +136,12 @@ class SessionFiles:
             return None
         try:
             image = nib.load(path)
-            data = np.asarray(image.dataobj, dtype=np.float32)
-            data = np.nan_to_num(data.reshape(data.shape + (1,) * (3 - data.ndim)), posinf=0, neginf=0)
-            return Volume(np.rint(data).astype(np.int32) if labels else data, np.asarray(image.affine, float))
+            data = image.get_fdata(dtype=np.float32, caching="unchanged")
+            data = data.reshape(data.shape + (1,) * (3 - data.ndim))
+            np.nan_to_num(data, copy=False, posinf=0, neginf=0)
+            if labels:
+                data = np.rint(data, out=data).astype(np.int32)
+            return Volume(data, np.asarray(image.affine, float))
         except _READ_ERRORS as error:
             self.note(f"The {what} {path.name} cannot be read: {one_line(error)}.")
             return None

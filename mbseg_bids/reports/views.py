@@ -45,12 +45,12 @@ def strong_edges(
     volume: npt.NDArray,
     spacing: tuple[float, float, float],
     axis: int,
-    region: npt.NDArray[np.bool_] | None = None,
+    region: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Find the edges of an image, plane by plane.
 
     Edges are the zero crossings of the Laplacian of a Gaussian (1.2 mm) where the gradient is strong, compared with
-    its values in the region (the brain), or else in the head.
+    its values in the region (the brain).
 
     Returns
     -------
@@ -68,7 +68,7 @@ def strong_edges(
         first, second = ([o if b == a else 0 for b in range(3)] for o in (1, 2))
         laplacian += ndimage.gaussian_filter(image, sigma, order=second) / spacing[a] ** 2
         slope += (ndimage.gaussian_filter(image, sigma, order=first) / spacing[a]) ** 2
-    head = slope[image > 0.1 * np.percentile(image, 99)] if region is None or not region.any() else slope[region]
+    inside = slope[region] if region.any() else slope.ravel()
     # the share of the strongest edges keeps noise in flat tissue from being drawn
-    limit = max(np.percentile(head, 75), 0.1 * np.percentile(head, 99)) if head.size else np.inf
+    limit = max(np.percentile(inside, 75), 0.1 * np.percentile(inside, 99))
     return laplacian > 0, slope >= limit

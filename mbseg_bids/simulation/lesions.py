@@ -15,7 +15,8 @@ from mbseg_bids.imaging.labels import (
     DEEP_GM,
 )
 from mbseg_bids.simulation.anatomy import Anatomy
-from mbseg_bids.simulation.susceptibility import Feature, Patch, Sphere
+from mbseg_bids.simulation.rendering import Patch
+from mbseg_bids.simulation.susceptibility import Feature, Sphere
 
 REGION_SHARES: dict[int, float] = {
     CEREBRAL_WM: 0.39,
@@ -25,12 +26,12 @@ REGION_SHARES: dict[int, float] = {
     CEREBELLAR_GM: 0.025,
     BRAINSTEM: 0.02,
 }
-"""Share of microbleeds by region: metadata of 253 microbleeds of the VALDO challenge (basal ganglia and thalamus together)."""
+"""Share of microbleeds by region, from metadata of 253 microbleeds of the VALDO challenge."""
 
 VISIBLE_RATIO = 0.7
 """A voxel belongs to a lesion where the lesion leaves less than this share of its signal."""
 
-MEDIAN_RADIUS, LOG_SD_RADIUS = 0.8, 0.38
+MEDIAN_RADIUS, LOG_SD_RADIUS = 0.76, 0.38
 MEDIAN_DCHI, LOG_SD_DCHI = 1.1, 0.35
 """mm and ppm; with these the observed volumes follow those of VALDO."""
 
@@ -44,7 +45,7 @@ def draw_microbleed(centre: npt.ArrayLike, rng: np.random.Generator, *, scale: f
         Multiplies the radius.
     """
     centre = np.asarray(centre, dtype=np.float64)
-    radius = MEDIAN_RADIUS * scale * float(np.exp(np.clip(rng.normal(0, LOG_SD_RADIUS), -0.5, 1.1)))
+    radius = MEDIAN_RADIUS * scale * float(np.exp(np.clip(rng.normal(0, LOG_SD_RADIUS), -0.45, 1.1)))
     dchi = MEDIAN_DCHI * float(np.exp(rng.normal(0, LOG_SD_DCHI)))
     n = int(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
     spheres = []
@@ -118,7 +119,7 @@ def visible_voxels(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
 
 
 def block_ratio(patch: Patch, factor: int) -> npt.NDArray[np.float32]:
-    """Signal ratio on the grid whose in-plane voxels are `factor` times as long, from magnitudes as a pipeline averages them."""
+    """Signal ratio on the grid whose in-plane voxels are `factor` times as long: magnitudes are averaged."""
     magnitude = np.abs(patch.ratio)
     if factor == 1:
         return magnitude
@@ -129,7 +130,8 @@ def block_ratio(patch: Patch, factor: int) -> npt.NDArray[np.float32]:
 def block_truth(patch: Patch, factor: int) -> npt.NDArray[np.bool_]:
     """Lesion voxels on the grid whose in-plane voxels are `factor` times as long.
 
-    Dark enough there, or at least half filled by native lesion voxels; a lesion visible on the native grid keeps one voxel.
+    Dark enough there, or at least half filled by native lesion voxels; a lesion visible on the native grid keeps one
+    voxel.
     """
     magnitude = np.abs(patch.ratio)
     native = visible_voxels(magnitude)

@@ -1,6 +1,7 @@
 """What looks like a microbleed and is none: vessels, calcification, cavernoma, perivascular spaces.
 
-Iron of the deep nuclei and dropout near air are no features: they come from `relaxation` and `acquisition.air_dephasing`.
+Iron of the deep nuclei and dropout near air are no features: they come from `relaxation` and
+`acquisition.air_dephasing`.
 """
 
 import numpy as np
@@ -138,7 +139,7 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
     third = np.argwhere(anatomy.select(14))
     if rng.random() < probability and len(third):
         back = third[third[:, 1] <= np.quantile(third[:, 1], 0.05)].mean(axis=0)
-        add(back + (0, -4, 2), float(rng.uniform(1.0, 2.5)))
+        add(back + np.array((0, -4, 2)), float(rng.uniform(1.0, 2.5)))
     return found
 
 
@@ -163,7 +164,7 @@ def perivascular_spaces(anatomy: Anatomy, n: int, rng: np.random.Generator) -> l
     spaces = []
     place = anatomy.select(2, 41, 12, 51)
     for start in _draw_voxels(place, n, rng):
-        direction = _unit(rng.normal(size=3) + (0, 0, 1.5))
+        direction = _unit(rng.normal(size=3) + np.array((0, 0, 1.5)))
         ends = np.array([start, start + direction * rng.uniform(3, 9)])
         vessel = Vessel(
             tuple(map(tuple, _to_world(anatomy, ends).tolist())),

@@ -1,8 +1,8 @@
 """Relaxation of the head's tissues at 1.5 and 3 T, and the signal equations of the three contrasts.
 
-Sources. T1, T2: Stanisz et al., MRM 2005, 54:507; Wansapura et al., JMRI 1999, 9:531. T2* of cortex and white matter: Peters et al.,
-MRI 2007, 25:748. Iron of the deep nuclei with age: Hallgren & Sourander, J Neurochem 1958, 3:41; its effect on R2*: in vivo maps at
-3 T (about 40 / s in the elderly pallidum), half of it at 1.5 T.
+Sources. T1, T2: Stanisz et al., MRM 2005, 54:507; Wansapura et al., JMRI 1999, 9:531. T2* of cortex and white matter:
+Peters et al., MRI 2007, 25:748. Iron of the deep nuclei with age: Hallgren & Sourander, J Neurochem 1958, 3:41; its
+effect on R2*: chosen to give the 40 / s of the elderly pallidum at 3 T, half of it at 1.5 T.
 """
 
 from dataclasses import dataclass, replace
@@ -39,10 +39,12 @@ _AT_3T: dict[str, Relaxation] = {
     "hyperintensity": Relaxation(1450, 150, 85, 0.84),
     "lacune": Relaxation(3500, 1000, 300, 0.98),
     "choroid": Relaxation(2000, 220, 80, 0.90),
-    "vessel": Relaxation(1650, 60, 35, 0.70),
-    "artery": Relaxation(1650, 120, 50, 0.60),
-    "soft_tissue": Relaxation(700, 55, 30, 0.75),
-    "skin": Relaxation(450, 60, 28, 0.80),
+    # Flowing blood leaves before it is refocused: a flow void on T2w, here a short T2.
+    "vessel": Relaxation(1650, 32, 35, 0.70),
+    "artery": Relaxation(1100, 25, 45, 0.60),
+    "soft_tissue": Relaxation(1300, 45, 30, 0.75),
+    "fat": Relaxation(400, 70, 28, 0.80),
+    "skin": Relaxation(550, 60, 28, 0.75),
     "bone": Relaxation(800, 8, 1.5, 0.15),
     "marrow": Relaxation(400, 55, 12, 0.55),
     "mucosa": Relaxation(1600, 120, 20, 0.80),
@@ -87,17 +89,18 @@ _LABELS: dict[str, tuple[int, ...]] = {
     "lacune": (900,),
     "dentate": (901,),
     "midbrain_nucleus": (902,),
+    "fat": (903,),
 }
 
 LABEL_CLASS: dict[int, str] = {label: name for name, labels in _LABELS.items() for label in labels}
 """Tissue of each label."""
 
-LACUNE, DENTATE, MIDBRAIN_NUCLEUS, HYPERINTENSITY = 900, 901, 902, 77
+LACUNE, DENTATE, MIDBRAIN_NUCLEUS, FAT, HYPERINTENSITY = 900, 901, 902, 903, 77
 """Numbers given to structures that the simulation adds to a label map."""
 
 
 def tissue_of(label: int) -> str:
-    """Tissue of a FreeSurfer number; parcellated cortex and white matter are their lobes' tissue, anything unknown is air."""
+    """Tissue of a FreeSurfer number, parcels of cortex and white matter included; anything unknown is air."""
     if 1000 <= label < 3000 or 11000 <= label < 13000:
         return "cortex"
     if 3000 <= label < 5100:
@@ -174,8 +177,9 @@ def mprage(
 ) -> float:
     """Magnetisation-prepared rapid gradient echo, the signal at the centre of k-space, in the steady state.
 
-    The longitudinal magnetisation is followed through inversion, recovery, the train of excitations and recovery, each an affine map
-    m -> a m + b, whose fixed point is the steady state (Deichmann et al., NeuroImage 2000, 12:112). Times in ms, angle in degrees.
+    The longitudinal magnetisation is followed through inversion, recovery, the train of excitations and recovery, each
+    an affine map m -> a m + b, whose fixed point is the steady state (Deichmann et al., NeuroImage 2000, 12:112).
+    Times in ms, angle in degrees.
     """
     angle = np.deg2rad(flip_angle)
     e_spacing = np.exp(-echo_spacing / tissue.t1)
@@ -200,5 +204,5 @@ def mprage(
 
 
 def turbo_spin_echo(tissue: Relaxation, *, repetition_time: float, echo_time: float) -> float:
-    """PD (1 - exp(-TR / T1)) exp(-TE / T2) with the effective echo time; times in ms. Refocusing removes the T2* part."""
+    """PD (1 - exp(-TR / T1)) exp(-TE / T2) with the effective echo time; times in ms. Refocusing undoes T2*."""
     return float(tissue.density * (1 - np.exp(-repetition_time / tissue.t1)) * np.exp(-echo_time / tissue.t2))

@@ -69,6 +69,9 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_state_alone():
 
 def test_folded_batch_norms_give_the_same_logits():
     model = network.build_network(seed=2)
+    for stage in (model.layer1, model.layer2, model.layer3):  # so that no block is the identity but those of layer4
+        for block in stage:
+            torch.nn.init.constant_(block.bn3.weight, 0.5)
     model.train()
     with torch.no_grad():
         for _ in range(3):  # statistics other than 0 and 1
@@ -85,3 +88,48 @@ def test_resizing_keeps_a_constant_patch_and_its_scale():
     resized = network.to_network_input(patch, 64)
     assert resized.shape == (2, 3, 64, 64)
     np.testing.assert_allclose(resized.numpy(), 0.25)
+
+
+def test_a_new_network_has_twelve_blocks_that_change_nothing():
+    model = network.build_network(seed=2).eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(x)
+        left_out = network.leave_out_identity_blocks(model)
+        torch.testing.assert_close(model(x), expected)
+    assert len(left_out) == 12
+    assert "layer1.0" not in left_out  # it projects
+    assert network.leave_out_identity_blocks(model) == []
+
+
+def test_putting_blocks_back_gives_the_whole_network_with_its_weights():
+    model = network.build_network(seed=2).eval()
+    network.leave_out_identity_blocks(model)
+    with torch.no_grad():
+        model.fc.bias.fill_(3.0)
+    whole = network.put_back_blocks(model)
+    assert whole.state_dict().keys() == network.build_network(seed=0).state_dict().keys()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(whole(x), model(x))
+    assert not whole.training
+
+
+def test_a_trained_block_is_never_left_out():
+    model = network.build_network(seed=2)
+    with torch.no_grad():
+        model.layer2[1].bn3.weight[0] = 0.1
+        model.layer3[4].bn3.bias[5] = 0.1
+    left_out = network.leave_out_identity_blocks(model)
+    assert not {"layer2.1", "layer3.4"} & set(left_out)
+    assert len(left_out) == 10
+
+
+def test_layers_can_be_frozen_where_blocks_are_left_out():
+    model = network.build_network(seed=2)
+    network.leave_out_identity_blocks(model)
+    network.freeze(model, 20)
+    network.training_mode(model, 20)
+    assert not model.layer1[0].conv3.weight.requires_grad
+    assert model.layer2[0].conv1.weight.requires_grad
+    assert not model.layer1[0].bn3.training

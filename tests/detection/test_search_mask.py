@@ -3,7 +3,7 @@ import pytest
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio
-from mbseg_bids.detection.search_mask import local_median, search_mask, voxels_to_classify
+from mbseg_bids.detection.search_mask import local_median, search_mask, search_region, voxels_to_classify
 from mbseg_bids.settings import DetectionSettings
 
 THICK = (1.0, 1.0, 3.0)
@@ -88,6 +88,19 @@ def test_voxel_labelled_csf_must_be_clearly_dark():
     assert np.argwhere(search_mask(t2star, brain, None, spacing=THICK, quotient=1.2)).tolist() == [[14, 14, 0]]
 
 
+def test_csf_that_is_dark_on_this_scan_is_not_searched_but_a_lesion_labelled_csf_is(rng):
+    """As on susceptibility-weighted scans: CSF of 45 beside tissue of 60 would be dark enough for a lesion."""
+    t2star, brain, csf = brain_phantom(rng, noise=0.5)
+    t2star[csf] = 45.0
+    lesion = blob(brain.shape, (24, 12, 4), 2.0, THICK)
+    t2star[lesion] = 30.0
+    labelled = csf | lesion
+    mask = search_mask(t2star, brain, labelled, spacing=THICK)
+    assert mask[lesion].all()
+    assert not mask[csf].any()
+    assert search_mask(t2star, brain, None, spacing=THICK)[csf].mean() > 0.5
+
+
 def test_bright_neighbours_do_not_make_tissue_dark(rng):
     """Tissue among CSF: the local median is CSF, the cap keeps the tissue out."""
     t2star, brain, csf = brain_phantom(rng, noise=0.0)
@@ -131,15 +144,22 @@ def test_local_median_against_numpy(rng):
         np.testing.assert_allclose(median[i, j, k], expected, rtol=1e-6)
 
 
-def test_voxels_to_classify_follow_the_settings():
+def test_where_to_search_follows_the_settings():
     t2star = np.full((20, 20, 1), TISSUE, dtype=np.float32)
     t2star[5, 5], t2star[9, 9], t2star[14, 14] = 57.0, 53.0, 48.0  # 1.05, 1.13, 1.25
+    t2star[14, 15] = 49.0  # 1.22, beside a darker one
     brain, tissue = np.ones(t2star.shape, dtype=bool), np.full(t2star.shape, 3)
 
-    def searched(**changes):
-        return voxels_to_classify(t2star, brain, tissue, THICK, DetectionSettings(**changes)).tolist()
+    def region(**changes):
+        return search_region(t2star, brain, tissue, THICK, DetectionSettings(**changes))
 
-    assert searched() == [[9, 9, 0], [14, 14, 0]]
-    assert searched(search_quotient=1.2) == [[14, 14, 0]]
-    assert searched(ratio_threshold=1.04) == [[5, 5, 0], [9, 9, 0], [14, 14, 0]]
-    assert len(searched(exhaustive=True)) == 400
+    def searched(**changes):
+        return [np.argwhere(part)[:, :2].tolist() for part in region(**changes)]
+
+    assert searched() == [[[9, 9], [14, 14], [14, 15]], [[14, 14]]]
+    assert searched(search_quotient=1.2) == [[[14, 14], [14, 15]], [[14, 14]]]
+    assert searched(seed_quotient=1.1) == [[[9, 9], [14, 14], [14, 15]], [[9, 9], [14, 14]]]
+    assert searched(ratio_threshold=1.04)[1] == [[5, 5], [9, 9], [14, 14]]
+    assert all(part.all() for part in region(exhaustive=True))
+    voxels = voxels_to_classify(t2star, brain, tissue, THICK, DetectionSettings())
+    assert voxels.tolist() == [[9, 9, 0], [14, 14, 0], [14, 15, 0]]

@@ -7,6 +7,7 @@ from mbseg_bids.settings import DetectionSettings
 SEARCH = {
     "exhaustive": False,
     "n_brain_voxels": 1000,
+    "n_mask_voxels": 90,
     "n_searched_voxels": 60,
     "n_positive_voxels": 5,
     "highest_probability": 0.8,
@@ -50,7 +51,7 @@ def test_counts():
         ({"n_positive_voxels": 0, "highest_probability": 0.31}, "60 voxels searched, highest probability 0.310"),
         ({"candidates": [FAINT, FAINT]}, "all 2 candidates were rejected (2 by intensity_ratio)"),
         ({"lesions": [{}], "candidates": [KEPT, HUGE]}, "1 candidate(s) wider than 10 mm"),
-        ({"lesions": [{}], "candidates": [KEPT], "n_searched_voxels": 400}, "40% of the brain is dark"),
+        ({"lesions": [{}], "candidates": [KEPT], "n_mask_voxels": 400}, "40% of the brain is dark"),
         (
             {"lesions": [{}], "candidates": [KEPT], "settings": DetectionSettings(patch_size=14)},
             "trained on patches of 28 mm",
@@ -63,4 +64,4 @@ def test_an_odd_result_is_explained(arguments, says):
 
 
 def test_exhaustive_search_is_not_suspicious():
-    assert not summary([{}], [KEPT], exhaustive=True, n_searched_voxels=1000)["warnings"]
+    assert not summary([{}], [KEPT], exhaustive=True, n_mask_voxels=1000)["warnings"]

@@ -62,6 +62,14 @@ def test_a_batch_depends_on_the_step_alone():
     np.testing.assert_array_equal(one[9], two[9])
 
 
+def test_every_half_of_a_batch_has_both_classes():
+    kinds = np.repeat([2, 3], [40, 60]).astype(np.uint8)
+    batches = Batches(kinds, replace(SMALL, batch_size=40))
+    for step in range(10):
+        for half in np.split(kinds[batches[step]], 2):
+            assert set(half) == {2, 3}
+
+
 def test_a_missing_kind_is_named():
     with pytest.raises(UsageError, match="background"):
         Batches(np.full(5, 2, np.uint8), SMALL)
@@ -78,12 +86,15 @@ def test_the_network_learns_what_it_can_see(patches, tmp_path):
     assert float(rows[-1]["training_loss"]) < float(rows[0]["training_loss"])
 
 
-def test_a_resumed_training_ends_where_an_uninterrupted_one_does(patches, tmp_path):
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(patches, tmp_path, optimiser):
+    settings = replace(SMALL, optimiser=optimiser, learning_rate=1e-3)
+
     def quiet(_):
         pass
 
     whole = build_network(seed=1)
-    trainer.train(whole, patches, patches, SMALL, tmp_path / "whole", report=quiet)
+    trainer.train(whole, patches, patches, settings, tmp_path / "whole", report=quiet)
     broken = build_network(seed=1)
 
     def stop(line):
@@ -91,10 +102,10 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(patches, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(broken, patches, patches, SMALL, tmp_path / "broken", report=stop)
+        trainer.train(broken, patches, patches, settings, tmp_path / "broken", report=stop)
     assert json.loads((tmp_path / "broken" / "checkpoint.json").read_text())["step"] == 2
     resumed = build_network(seed=99)
-    trainer.train(resumed, patches, patches, SMALL, tmp_path / "broken", resume=True, report=quiet)
+    trainer.train(resumed, patches, patches, settings, tmp_path / "broken", resume=True, report=quiet)
     assert torch.equal(weights(resumed), weights(whole))
 
 

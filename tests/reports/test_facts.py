@@ -18,6 +18,15 @@ def test_failed_registration_is_a_failure_with_its_figures():
     assert "0.03" in verdict.failures[0]
 
 
+def test_reason_of_a_failed_check_is_told_once():
+    reason = "brain overlap 0.40, at least 0.88 expected"
+    summary = fake_summary("01", warnings=[f"t1w_to_t2star: {reason}"])
+    summary["anatomy"]["registration"]["t1w_to_t2star"] |= {"passed": False, "reasons": [reason]}
+    verdict = judge(summary, [], table_found=True)
+    assert reason in verdict.failures[0]
+    assert verdict.warnings == ()
+
+
 def test_unchecked_registration_is_never_taken_as_passed():
     summary = fake_summary("01")
     del summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"]

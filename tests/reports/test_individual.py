@@ -155,6 +155,30 @@ def test_left_stays_left_whatever_the_voxel_order(good, tmp_path, axcodes, tilt)
     assert size == (17, 17)
 
 
+def test_sagittal_acquisition_is_shown_in_its_own_plane(tmp_path):
+    write_session(tmp_path, axcodes="PSR", grid=((25, 76, 60), (5.0, 2.0, 2.0)))
+    page = report(tmp_path)
+    found = card_pictures(page.text, "CMB-001")
+    assert list(found) == [
+        "T2*, sagittal",
+        "T2*, minimum of 3 slices",
+        "T2w, sagittal",
+        "T1w, sagittal",
+        "T2*, axial",
+        "T2*, coronal",
+    ]
+    assert all(found[c][tuple(n // 2 for n in found[c].shape)] < 60 for c in found if c.startswith("T2*"))
+    card = page.text[page.text.index('aria-label="CMB-001">') :]
+    assert re.findall(r">([APRL])</text>", card)[:12] == ["A", "P"] * 4 + ["R", "L"] * 2
+
+
+def test_slab_of_two_slices(tmp_path):
+    write_session(tmp_path, grid=((72, 90, 2), (2.0, 2.0, 5.0)))
+    page = report(tmp_path)
+    assert page.of("article", "lesion")
+    assert list(card_pictures(page.text, "CMB-003"))[1] == "T2*, minimum of 2 slices"
+
+
 def test_contrasts_on_another_grid_are_put_in_place(good, tmp_path):
     """The registered T1w may lie on the detection grid; its card must show the same anatomy."""
     import nibabel as nib
@@ -224,7 +248,13 @@ def test_session_without_the_mark_of_completion_is_not_passed(output_dir):
 
 
 def test_what_the_summary_knows_is_shown(good):
-    for text in ("anatomy.registration 2.3 min", "n_searched_voxels 5120", "mbseg-bids 0.1.0", "input_size 64"):
+    for text in (
+        "anatomy.registration 2.3 min",
+        "n_searched_voxels 5120",
+        "mbseg-bids 0.1.0",
+        "input_size 64",
+        "cortical GM, 498 ml",
+    ):
         assert text in good.prose
     assert "the only one of its kind" in good.prose
 

@@ -46,7 +46,7 @@ def test_slice_axis_is_the_coarsest_and_ties_go_to_axial():
 def test_edges_lie_on_the_border_of_a_block():
     image = np.full((40, 40, 3), 50, np.float32)
     image[10:30, 12:28] = 100
-    sign, strong = strong_edges(image, (1, 1, 4), 2)
+    sign, strong = strong_edges(image, (1, 1, 4), 2, np.ones(image.shape, bool))
     along = sign[:, 20, 1]
     crossings = {i for i in range(39) if along[i] != along[i + 1] and (strong[i, 20, 1] or strong[i + 1, 20, 1])}
     assert crossings == {9, 29}

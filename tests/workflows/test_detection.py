@@ -161,7 +161,7 @@ def test_fine_native_grid_gets_every_lesion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = Settings().as_dict()["detection"]
     search = {"n_brain_voxels": 9, "n_searched_voxels": 6, "n_positive_voxels": 6, "highest_probability": 0.9}
-    search |= {"exhaustive": True, "weights": {"patch_size": 28}, "duration_s": 0.0}
+    search |= {"n_mask_voxels": 6, "exhaustive": True, "weights": {"patch_size": 28}, "duration_s": 0.0}
     files = {name: str(tmp_path / f"{name}.nii.gz") for name in ("probability", "candidates", "survivors")}
     result = WriteLesions(
         t2star=str(tmp_path / "native.nii.gz"),

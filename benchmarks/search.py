@@ -1,9 +1,10 @@
-"""How much of the brain the search mask keeps, and what it loses against an exhaustive search.
+"""How much of the brain the search looks at, and what it loses against an exhaustive one.
 
 On simulated scans, with an oracle in place of the network: probability 1 in the true lesions, 0 elsewhere. A lesion
-counts as lost if the exhaustive search with the oracle segments a part of it and the masked search does not.
+counts as lost if the exhaustive search with the oracle segments a part of it and the search of a run does not.
+An oracle says yes to every seed in a lesion; a network may not.
 
-    python benchmarks/search_mask.py LABELMAP_FOLDER [--cases 6] [--seed 1] [--out FILE.tsv]
+    python benchmarks/search.py LABELMAP_FOLDER [--cases 6] [--seed 1] [--out FILE.tsv]
 """
 
 import argparse
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.search_mask import search_mask
-from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.detection.outward_search import search_outwards
+from mbseg_bids.detection.search_mask import search_region
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case, simulate_training_case
@@ -38,28 +39,32 @@ def main() -> None:
         rows += [{"case": n + 1, **compare(case, quotient)} for quotient in args.quotients]
         print(pd.DataFrame(rows[-len(args.quotients) :]).to_string(index=False, header=n == 0), flush=True)
     table = pd.DataFrame(rows)
-    columns = ["true", "segmented", "lost", "true_voxels", "true_voxels_outside_mask"]
-    print(table.groupby("quotient")[["kept_fraction"]].agg(["min", "max"]))
-    print(table.groupby("quotient")[columns].sum())
+    by_quotient = table.groupby("seed_quotient")
+    print(by_quotient[["mask_fraction", "asked_fraction"]].agg(["min", "max"]))
+    print(by_quotient[["asked_voxels", "true", "segmented", "lost_by_mask", "lost_by_search"]].sum())
     if args.out:
         table.to_csv(args.out, sep="\t", index=False)
 
 
 def compare(case: Case, quotient: float) -> dict[str, float]:
-    """Return the counts of one case: true lesions, those the rules keep, those that the mask loses of these."""
-    mask = search_mask(case.stack[0], case.brain, case.tissue == CSF, spacing=case.spacing, quotient=quotient)
-    exhaustive, masked = (segmented(case, (case.lesions > 0) & searched) for searched in (case.brain, mask))
+    """Return the counts of one case: true lesions, those the rules keep, those that the search loses of these."""
+    settings = DetectionSettings(seed_quotient=quotient)
+    mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
+    truth = case.lesions > 0
+    found, asked = search_outwards(mask, seeds, lambda voxels: truth[tuple(voxels.T)].astype(np.float32), 0.5)
+    exhaustive, in_mask, outwards = (segmented(case, part) for part in (truth & case.brain, truth & mask, found > 0))
     return {
         "field_strength_t": case.protocol.field_strength,
         "echo_time_ms": round(case.protocol.echo_time, 1),
         "slice_mm": round(case.spacing[2], 2),
-        "quotient": quotient,
-        "kept_fraction": round(float(mask[case.brain].mean()), 4),
+        "seed_quotient": quotient,
+        "mask_fraction": round(float(mask[case.brain].mean()), 4),
+        "asked_fraction": round(float(asked[case.brain].mean()), 4),
+        "asked_voxels": int(asked.sum()),
         "true": int(case.lesions.max()),
         "segmented": len(exhaustive),
-        "lost": len(exhaustive - masked),
-        "true_voxels": int(np.count_nonzero(case.lesions)),
-        "true_voxels_outside_mask": int(np.count_nonzero((case.lesions > 0) & ~mask)),
+        "lost_by_mask": len(exhaustive - in_mask),
+        "lost_by_search": len(exhaustive - outwards),
     }
 
 
