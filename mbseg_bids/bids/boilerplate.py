@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mbseg_bids.bids.outputs import write_text
+from mbseg_bids.bids.files import write_text
 
 _REUSE_WORDS = {
     "aseg": "the anatomical segmentation (aseg)",

@@ -1,17 +1,15 @@
 """What is written where: names of the derivatives, their sidecars, and the files of the dataset as a whole."""
 
-import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.files import write_json, write_text
 from mbseg_bids.bids.inputs import session_label
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.errors import CannotWriteError
 from mbseg_bids.imaging.labels import REGIONS
 
 RAW = "raw"
@@ -178,46 +176,6 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
 def regions_table() -> str:
     """Return the table of region labels as TSV text."""
     return "index\tname\n" + "".join(f"{index}\t{name}\n" for index, name in REGIONS.items())
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file so that a reader, or a killed run, never sees half of it.
-
-    Raises
-    ------
-    CannotWriteError
-        If the file system refuses.
-    """
-    return write_bytes(path, text.encode())
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """Write JSON in the same atomic way."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file in the same atomic way."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CannotWriteError(f"cannot write {path}: {error.strerror or error}", "free space or rights") from error
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> None:

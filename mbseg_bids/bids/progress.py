@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mbseg_bids import __version__
-from mbseg_bids.bids.outputs import write_json
+from mbseg_bids.bids.files import write_json
 from mbseg_bids.settings import Settings
 
 RESULT_TABLES = ("inputs", "anatomy", "detection", "outputs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mbseg_bids.bids.outputs import write_text
+from mbseg_bids.bids.files import hide_folders, write_text
 from mbseg_bids.cli.parser import Request
 
 PACKAGE_LOGGERS = ("mbseg", "nipype.workflow", "nipype.interface")
@@ -30,13 +30,6 @@ def host_folders(request: Request) -> dict[str, str]:
     return {folder: name for folder, name in folders.items() if len(folder) > 1}
 
 
-def hide(text: str, folders: Mapping[str, str]) -> str:
-    """Return a text without the folders of this machine, the longest replaced first."""
-    for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):
-        text = text.replace(folder, name)
-    return text
-
-
 class RunLog:
     """Log file and records of one run, under a name of its own: several runs may share an output folder."""
 
@@ -49,7 +42,7 @@ class RunLog:
         self._handlers: list[logging.Handler] = []
 
     def __enter__(self) -> Self:
-        write_text(self.folder / f"{self.stem}_settings.toml", hide(self._settings, self.folders))
+        write_text(self.folder / f"{self.stem}_settings.toml", hide_folders(self._settings, self.folders))
         to_file = logging.FileHandler(self.folder / f"{self.stem}.log", encoding="utf-8")
         to_file.setFormatter(_HidingFormatter("%(asctime)s %(levelname)s %(message)s", self.folders))
         to_file.setLevel(logging.INFO)
@@ -72,7 +65,7 @@ class RunLog:
         """Write how each session ended: label, outcome, exit code, reason."""
         lines = ["session\toutcome\texit_code\treason"]
         lines += ["\t".join(map(str, (label, outcome, code, reason or "n/a"))) for label, outcome, code, reason in rows]
-        write_text(self.folder / f"{self.stem}_sessions.tsv", hide("\n".join(lines) + "\n", self.folders))
+        write_text(self.folder / f"{self.stem}_sessions.tsv", hide_folders("\n".join(lines) + "\n", self.folders))
 
 
 class TerminalFilter(logging.Filter):
@@ -100,4 +93,4 @@ class _HidingFormatter(logging.Formatter):
         self._folders = folders
 
     def format(self, record: logging.LogRecord) -> str:
-        return hide(super().format(record), self._folders)
+        return hide_folders(super().format(record), self._folders)

@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from mbseg_bids.bids.outputs import write_bytes, write_json, write_text
+from mbseg_bids.bids.files import hide_folders, write_bytes, write_json, write_text
 from mbseg_bids.bids.progress import write_done
 
 
@@ -104,18 +104,6 @@ def require_same_grid(image: Path, reference: Path) -> None:
     ours, theirs = nib.load(image), nib.load(reference)
     if ours.shape[:3] != theirs.shape[:3] or not np.array_equal(ours.affine, theirs.affine):
         raise ValueError(f"{image.name} is not on the grid of {reference.name}")
-
-
-def hide_folders(content, folders):
-    """Return nested content with the folders of this machine replaced by the names given, longest folder first."""
-    if isinstance(content, dict):
-        return {key: hide_folders(value, folders) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [hide_folders(value, folders) for value in content]
-    if isinstance(content, str):
-        for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):
-            content = content.replace(folder, name)
-    return content
 
 
 def traits_given(value) -> bool:

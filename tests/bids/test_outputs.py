@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mbseg_bids.bids.files import hide_folders, write_bytes
 from mbseg_bids.bids.outputs import (
     NATIVE_OUTPUTS,
     T1W_OUTPUTS,
@@ -16,7 +17,6 @@ from mbseg_bids.bids.outputs import (
     output_path,
     sidecar_of,
     template_outputs,
-    write_bytes,
     write_dataset_files,
 )
 from mbseg_bids.errors import CannotWriteError
@@ -155,3 +155,9 @@ def test_a_file_off_the_grid_is_refused_and_bytes_do_not_depend_on_the_time(tmp_
         contents.append((tmp_path / "out" / "x.nii.gz").read_bytes())
     assert contents[0] == contents[1]
     assert np.array_equal(nib.load(tmp_path / "out" / "x.nii.gz").get_fdata(), nib.load(image).get_fdata())
+
+
+def test_folders_of_the_machine_are_replaced_the_longest_first():
+    folders = {"/data": "<bids_dir>", "/data/derivatives/x": "<output_dir>"}
+    content = {"a": ["/data/sub-01", ("/data/derivatives/x/logs", 3)], "b": None}
+    assert hide_folders(content, folders) == {"a": ["<bids_dir>/sub-01", ["<output_dir>/logs", 3]], "b": None}
