@@ -20,8 +20,8 @@ RAW = "raw"
 BIDS_VERSION = "1.10.0"
 
 BIDSIGNORE = ("figures", "*.html", "phenotype")
-"""What the validator is told to leave alone. Its schema wants each participant once in a phenotype table, so one row for
-each session cannot pass; a trailing slash would not match."""
+"""What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
+in a phenotype table, so one row for each session cannot pass."""
 
 ENTITIES = ("space", "res", "label", "seg", "desc")
 """Entities after subject and session, in the order the standard asks for."""

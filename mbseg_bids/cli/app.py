@@ -1,12 +1,12 @@
 """``mbseg-bids``: the BIDS App."""
 
 import logging
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
+from mbseg_bids.cli.environment import quiet_libraries
 from mbseg_bids.cli.parser import parse_request
 from mbseg_bids.errors import InputOutputError, MbsegError
 
@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code; the last line on the terminal says how it ended."""
     try:
         request = parse_request(sys.argv[1:] if argv is None else argv)
+        quiet_libraries()
         _log_to_terminal(request.verbosity)
         if request.level == "group":
             from mbseg_bids.cli.group import run_group
@@ -56,5 +57,4 @@ def _failed(error: MbsegError) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("NO_ET", "1")
     sys.exit(main())

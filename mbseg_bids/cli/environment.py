@@ -3,28 +3,34 @@
 import os
 from pathlib import Path
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
 
 
-def prepare_environment(work_dir: Path, omp_nthreads: int, *, make_folders: bool = True) -> None:
-    """Keep libraries off the network and off the home folder, and within their threads.
+def quiet_libraries() -> None:
+    """Keep libraries to one thread and off the network; to be called before numpy is imported.
 
-    - ``NO_ET``: nipype asks a server for newer versions unless this is set before its import.
-    - ``TEMPLATEFLOW_HOME``: at import, templateflow writes thousands of files where it finds no folder of its own, and
-      fails where it cannot. The empty folder in ``work_dir`` has one file, by which templateflow takes it as complete.
-    - ``MPLCONFIGDIR``: matplotlib wants to write to the home folder, which is read-only in many containers.
-    - thread variables: nothing may use more than its share; a user's own setting wins.
-
-    Without ``make_folders`` nothing is written.
+    Numerical libraries add up in another order on another number of threads, and so give other last digits. Work is
+    divided among processes, and among the workers of the network, by this package itself: the bytes of a result do not
+    depend on how many there are. nipype asks a server for newer versions unless ``NO_ET`` is set before its import.
     """
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = "1"
     os.environ["NO_ET"] = "1"
     os.environ["TEMPLATEFLOW_AUTOUPDATE"] = "0"
     os.environ.setdefault("MPLBACKEND", "Agg")
-    for variable in THREAD_VARIABLES:
-        os.environ.setdefault(variable, str(omp_nthreads))
-    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(omp_nthreads))
-    if not make_folders:
-        return
+
+
+def prepare_folders(work_dir: Path) -> None:
+    """Keep libraries from writing to the home folder, which is read-only in many containers.
+
+    At import, templateflow writes thousands of files to ``TEMPLATEFLOW_HOME`` where it finds nothing, and fails where
+    it cannot; one file there is enough for it to take the folder as complete. A user's own setting wins.
+    """
     if "TEMPLATEFLOW_HOME" not in os.environ:
         home = work_dir / "templateflow"
         home.mkdir(parents=True, exist_ok=True)

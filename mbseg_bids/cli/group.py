@@ -1,7 +1,7 @@
 """The group level: tables of all sessions in the output folder."""
 
 from mbseg_bids.bids.validation import check_distinct, check_writable
-from mbseg_bids.cli.environment import prepare_environment
+from mbseg_bids.cli.environment import prepare_folders
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.errors import NothingSelectedError
 
@@ -23,7 +23,7 @@ def run_group(request: Request) -> str:
         return f"dry run: the group tables would be made from {len(marks)} sessions"
     check_distinct(request.output_dir, request.bids_dir)
     check_writable(request.output_dir, "output folder")
-    prepare_environment(request.work_dir, request.settings.execution.omp_nthreads)
+    prepare_folders(request.work_dir)
     from mbseg_bids.group.build import build_group
 
     build_group(request.output_dir)

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mbseg_bids import __version__
 from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
 from mbseg_bids.bids.outputs import write_dataset_files
-from mbseg_bids.cli.environment import prepare_environment
+from mbseg_bids.cli.environment import prepare_folders
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.cli.planning import SessionPlan, describe, plan_sessions
 from mbseg_bids.cli.runlog import RunLog
 from mbseg_bids.errors import MbsegError, NothingSelectedError, ParticipantFailedError
 
 LOGGER = logging.getLogger("mbseg")
-WORK_FOLDERS = ("mbseg_wf", "crash", "templateflow", "matplotlib")
+WORK_FOLDERS = ("mbseg-bids-*", "crash", "templateflow", "matplotlib")
 """What this app makes in the work folder, and ``--clean-workdir`` removes; nothing else there is touched."""
 
 
@@ -49,17 +50,20 @@ def run_participant(request: Request) -> str:
     if request.reports_only:
         return _reports_only(request)
     description = _check_folders(request)
-    prepare_environment(request.work_dir, request.settings.execution.omp_nthreads, make_folders=not request.dry_run)
-    sessions = inputs.check_sessions(
-        inputs.find_sessions(
-            request.bids_dir,
-            participants=request.participants,
-            sessions=request.sessions,
-            filters=inputs.read_filters(request.filter_file),
-            settings=request.settings.inputs,
-            database_dir=request.database_dir,
-        )
+    if not request.dry_run:
+        if request.settings.execution.clean_workdir:
+            clean_work(request.work_dir)
+        prepare_folders(request.work_dir)
+    found = inputs.find_sessions(
+        request.bids_dir,
+        participants=request.participants,
+        sessions=request.sessions,
+        filters=inputs.read_filters(request.filter_file),
+        settings=request.settings.inputs,
+        database_dir=request.database_dir,
     )
+    LOGGER.info("checking the images of %s", _count(len(found)))
+    sessions = inputs.check_sessions(found, n_threads=request.settings.execution.n_procs)
     plans = plan_sessions(sessions, request)
     problems = {session.label: session.problem for session in sessions if session.problem is not None}
     if request.dry_run:
@@ -139,9 +143,6 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
     from mbseg_bids.workflows.base import WORKFLOW_NAME, init_mbseg_wf, session_workflow_name
     from mbseg_bids.workflows.execution import configure_nipype, run_workflow
 
-    if request.settings.execution.clean_workdir:
-        clean_work(request.work_dir)
-    prepare_environment(request.work_dir, request.settings.execution.omp_nthreads)
     crash_dir = request.work_dir / "crash" / log.stem
     configure_nipype(request.settings.execution, crash_dir)
     for plan in plans:
@@ -154,7 +155,7 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
         plans=plans,
         bids_dir=request.bids_dir,
         output_dir=request.output_dir,
-        work_dir=request.work_dir,
+        work_dir=request.work_dir / f"mbseg-bids-{__version__}",  # another version must not take over its results
         settings=request.settings,
         hide=log.folders,
     )
@@ -206,7 +207,7 @@ def _reports_only(request: Request) -> str:
             f"no finished session to report on in {request.output_dir}", "run without --reports-only first"
         )
     validation.check_writable(request.output_dir, "output folder")
-    prepare_environment(request.work_dir, request.settings.execution.omp_nthreads)
+    prepare_folders(request.work_dir)
     failed = make_reports(request.output_dir, wanted)
     if failed:
         raise ParticipantFailedError(next(iter(failed.values())).what, "see the log")
@@ -215,8 +216,9 @@ def _reports_only(request: Request) -> str:
 
 def clean_work(work_dir: Path) -> None:
     """Remove what earlier runs have left in the work folder, and nothing that is not ours."""
-    for name in WORK_FOLDERS:
-        shutil.rmtree(work_dir / name, ignore_errors=True)
+    for pattern in WORK_FOLDERS:
+        for folder in work_dir.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_graph(workflow: Any, stem: Path) -> None:

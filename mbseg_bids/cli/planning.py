@@ -90,6 +90,9 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     weights = Path(request.settings.detection.weights)
     if weights.is_file():
         files["weights"] = (weights,)
+    manifest = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
+    if "weights" not in files and manifest.is_file():
+        files["weights"] = (manifest,)
     fingerprint = progress.fingerprint(files, request.settings)
     settings = request.settings.as_dict()
     facts = {

@@ -102,15 +102,18 @@ def run_workflow(
     crash_dir.mkdir(parents=True, exist_ok=True)
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
     plugin, arguments = plugin_of(execution, plugin_file)
-    try:
-        with _Stop() as stop:
-            arguments = {"status_callback": Progress(stop)} | arguments
-            workflow.run(plugin=_resilient(plugin, arguments), plugin_args=arguments)
-    except Exception as error:  # nipype raises plain RuntimeError for any failed node, after all others have run
-        failures = read_crashes(crash_dir)
-        if not failures:
-            raise error_from_text(f"{type(error).__module__}.{type(error).__name__}: {error}") from error
-        return failures
+    with _Stop() as stop:
+        arguments = {"status_callback": Progress(stop)} | arguments
+        runner = _resilient(plugin, arguments)
+        try:
+            workflow.run(plugin=runner, plugin_args=arguments)
+        except KeyboardInterrupt:
+            if hasattr(runner, "stop"):
+                runner.stop()
+            raise
+        except Exception as error:  # nipype raises plain RuntimeError for any failed node, after all others have run
+            if not any(crash_dir.glob("crash-*.txt")):
+                raise error_from_text(f"{type(error).__module__}.{type(error).__name__}: {error}") from error
     return read_crashes(crash_dir)
 
 

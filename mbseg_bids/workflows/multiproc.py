@@ -34,6 +34,15 @@ class ResilientMultiProc(MultiProcPlugin):
         self.pool.shutdown()  # nothing runs in it yet
         self.pool = self._new_pool(self.processors)
         self._repeated: set[int] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End all workers at once; without this, a run that was stopped would wait for the steps they are at."""
+        self._stopped = True
+        workers = list((self.pool._processes or {}).values())
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.kill()
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
@@ -58,6 +67,8 @@ class ResilientMultiProc(MultiProcPlugin):
         future.add_done_callback(functools.partial(self._keep_result, task, node, updatehash))
 
     def _keep_result(self, task: int, node: Any, updatehash: bool, future: Future) -> None:
+        if self._stopped:
+            return
         error = future.exception()
         if error is None:
             self._taskresult[task] = future.result()
