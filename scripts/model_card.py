@@ -45,9 +45,9 @@ of time on a GPU and of weights trained on natural images:
 {calibration}
 
 ## Whole simulated scans of anatomies never seen in training
-Every step of detection with its default settings: search mask, network, probability of 0.5, 26-connected components, the
-intensity ratio rule. A lesion is found if a found lesion overlaps it. Lesions below 8 mm3 count neither as missed nor
-as false. Dice is of voxels, over all lesions of the scan.
+Every step of detection with its default settings: search mask, network, probability of 0.5, 26-connected components,
+the intensity ratio rule. A lesion is found if a found lesion overlaps it. Lesions below 8 mm3 count neither as missed
+nor as false. Dice is of voxels, over all lesions of the scan.
 
 {scans_table}
 

@@ -7,7 +7,7 @@ card, with figures from whole scans of three anatomies never used before.
     python scripts/train_first_weights.py LABELMAPS WORK [--steps sample csf A B C calibrate test export]
 
 LABELMAPS holds labelmap_01.nii.gz to labelmap_14.nii.gz (FreeSurfer numbers, whole head, 1 mm), for instance those of
-the SynthSeg repository. Finished steps are kept in WORK and not done again. Two CPU cores take about an hour and a half.
+the SynthSeg repository. Finished steps are kept in WORK and not done again. Two CPU cores take about an hour.
 """
 
 import argparse

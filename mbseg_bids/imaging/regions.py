@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mbseg_bids.imaging.intensity import dilate_mm
 from mbseg_bids.imaging.labels import (
     BRAINSTEM,
     CEREBELLAR_GM,
@@ -22,6 +23,7 @@ from mbseg_bids.imaging.labels import (
 
 CORTEX_REACH = 4.0
 """Grey matter farther than this (mm) from the cortex of the atlas is no cortex but WMH, or the rim of a ventricle."""
+_FILL_MARGIN = 20
 OUTSIDE_BRAIN = 500
 """Labels from here to 999 are tissue outside the brain in the atlas and in SynthSeg's label maps."""
 
@@ -81,11 +83,11 @@ def regions_from_atlas(
     place = _lookup(labels)
     matter = (tissue == GM) | (tissue == WM)
     # What the atlas takes for CSF or skull goes with the nearest part of the brain, but never with deep grey matter.
-    spread = nearest_label(np.where(place == DEEP_GM, 0, place), spacing)
+    spread = nearest_label(np.where(place == DEEP_GM, 0, place), spacing, matter)
     spread = np.where(place == DEEP_GM, DEEP_GM, spread)
     grey = tissue == GM
-    cortex = np.isin(place, (CORTICAL_GM,))
-    near_cortex = _distance(cortex, spacing) <= CORTEX_REACH
+    cortex = place == CORTICAL_GM
+    near_cortex = dilate_mm(cortex, spacing, CORTEX_REACH)
     cerebrum = np.isin(spread, (CORTICAL_GM, CEREBRAL_WM))
     cerebellum = np.isin(spread, (CEREBELLAR_GM, CEREBELLAR_WM))
     regions = np.zeros(tissue.shape, np.uint8)
@@ -124,7 +126,7 @@ def regions_from_freesurfer(
     regions = _lookup(aseg)
     lesion = np.isin(aseg, list(FREESURFER_LESION))
     if lesion.any():
-        regions = np.where(lesion, nearest_label(regions, spacing), regions)
+        regions = nearest_label(regions, spacing, lesion)
     if wmh is not None:
         regions = correct_for_wmh(regions, wmh)
     tissue = np.zeros(aseg.shape, np.uint8)
@@ -147,19 +149,26 @@ def correct_for_wmh(regions: npt.NDArray[np.uint8], wmh: npt.NDArray[np.bool_]) 
     return corrected
 
 
-def nearest_label(labels: npt.NDArray, spacing: tuple[float, float, float]) -> npt.NDArray:
-    """Give each voxel without a label that of the nearest voxel (in mm) with one; unchanged where there is none."""
-    empty = labels == 0
-    if not empty.any() or empty.all():
-        return labels.copy()
-    index = ndimage.distance_transform_edt(empty, sampling=spacing, return_distances=False, return_indices=True)
-    return labels[tuple(index)]
+def nearest_label(
+    labels: npt.NDArray, spacing: tuple[float, float, float], where: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray:
+    """Give voxels without a label that of the nearest voxel (in mm) with one; unchanged where there is none.
 
-
-def _distance(mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:
-    if not mask.any():
-        return np.zeros(mask.shape)
-    return ndimage.distance_transform_edt(~mask, sampling=spacing)
+    ``where`` limits this to some voxels, which is faster; only labels within 20 voxels of their bounding box count, if
+    there are any.
+    """
+    filled = labels.copy()
+    wanted = labels == 0 if where is None else where & (labels == 0)
+    if not wanted.any() or not labels.any():
+        return filled
+    box = ndimage.find_objects(wanted.astype(np.uint8))[0]
+    box = tuple(slice(max(0, b.start - _FILL_MARGIN), b.stop + _FILL_MARGIN) for b in box)
+    if not labels[box].any():
+        box = (slice(None),) * labels.ndim
+    here = labels[box]
+    index = ndimage.distance_transform_edt(here == 0, sampling=spacing, return_distances=False, return_indices=True)
+    filled[box] = np.where(wanted[box], here[tuple(index)], here)
+    return filled
 
 
 def _lookup(labels: npt.NDArray) -> npt.NDArray[np.uint8]:

@@ -91,7 +91,7 @@ def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:
     before = tissue == CSF
     tissue = fill_csf_islands(tissue, t1w.spacing)
     filled = before & (tissue != CSF)
-    regions = np.where(filled & (regions == 0), nearest_label(regions, t1w.spacing), regions)
+    regions = nearest_label(regions, t1w.spacing, filled)
     regions = np.where(brain & (tissue != CSF), regions, 0).astype(np.uint8)
     return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
 

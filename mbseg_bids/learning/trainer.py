@@ -254,7 +254,7 @@ def _whole_counts(shares: Mapping[str, float], batch_size: int) -> dict[str, int
 class _Log:
     """``log.csv``: one row for each look at validation."""
 
-    _columns = ("step", "learning_rate", "training_loss", "images_per_second")
+    _columns = ("step", "learning_rate", "training_loss", "steps_per_second")
 
     def __init__(self, path: Path, keep: int) -> None:
         self.losses: list[float] = []
