@@ -69,16 +69,19 @@ NEGATIVES = {"background": 0.1, "candidate": 0.52, "mimic": 0.24, "surround": 0.
 ROUNDS = {
     "A": {"steps": 400, "learning_rate": 6e-4, "lesion": 0.4, "false_positive": 0.0, "pool": 0, "seed": 11},
     "B": {"steps": 600, "learning_rate": 4e-4, "lesion": 0.3, "false_positive": 0.3, "pool": 12000, "seed": 12},
-    "C": {"steps": 600, "learning_rate": 3e-4, "lesion": 0.25, "false_positive": 0.35, "pool": 16000, "seed": 13},
+    "C": {"steps": 400, "learning_rate": 4e-4, "lesion": 0.3, "false_positive": 0.3, "pool": 14000, "seed": 13},
 }
 """Stage 2. ``lesion``, ``false_positive``: shares of a batch; ``pool``: patches searched for false positives."""
 
 VALIDATION_PATCHES = {"lesion": 160, "background": 60, "candidate": 240, "mimic": 120, "surround": 60}
-THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
 SCAN_LESIONS = 25
+SETTINGS = DetectionSettings(search_quotient=1.2)
+"""Of the whole scans: the smallest search mask that the ratio rule allows, a third of the default one's voxels."""
+
 SCANS_TO_SCORE = {
-    "validation": ((10, 0, 3.0), (11, 0, 1.0)),
-    "test": ((12, 0, 3.0), (13, 0, 3.0), (14, 0, 1.0), (12, 1, 5.0)),
+    "validation": ((10, 0, 3.0), (11, 0, 4.0)),
+    "test": ((12, 0, 3.0), (13, 0, 3.0), (14, 0, 4.0)),
 }
 """Anatomy, seed, slice thickness (mm) of whole scans."""
 
@@ -180,7 +183,7 @@ def search_false_positives(
     rng = np.random.default_rng([seed, 1])
     chosen = [
         rng.permutation(np.flatnonzero(training.kinds == KINDS[kind]))[: int(share * n)]
-        for kind, share in {"candidate": 0.7, "mimic": 0.2, "surround": 0.1}.items()
+        for kind, share in {"candidate": 0.6, "mimic": 0.3, "surround": 0.1}.items()
     ]
     pool = np.concatenate(chosen)
     kinds = training.kinds.copy()
@@ -201,7 +204,8 @@ def calibrate(labelmaps: Path, work: Path) -> None:
     with torch.no_grad():
         model.fc.bias[1] -= shift  # a probability of `best` becomes 0.5
     report = {str(t): asdict(pooled[t]) | {"sensitivity": pooled[t].sensitivity} for t in THRESHOLDS}
-    facts = {**metadata.training, "calibration": {"probability": best, "shift": shift, "validation": report}}
+    calibration = {"probability": best, "shift": shift, "validation": report}
+    facts = {**metadata.training, "calibration": calibration, "search_quotient": SETTINGS.search_quotient}
     save_weights(path, model, replace(metadata, training=facts))
     print(f"probability {best} becomes 0.5", json.dumps(report, indent=1), flush=True)
 
@@ -240,11 +244,11 @@ def score_scans(
     labelmaps: Path, model: nn.Module, metadata: WeightsMetadata, part: str, thresholds: tuple = THRESHOLDS
 ) -> list[ScanScore]:
     """Detect in each whole scan of a part, and score it at each threshold."""
-    settings, scores = DetectionSettings(), []
+    scores: list[ScanScore] = []
     for anatomy, seed, slices in SCANS_TO_SCORE[part]:
         case = scan_to_score(labelmaps, anatomy, seed, slices)
-        probability = probability_map(model, metadata, case, settings, n_workers=os.cpu_count() or 1)
-        scores += [score_scan(case, probability, settings, threshold=t)[0] for t in thresholds]
+        probability = probability_map(model, metadata, case, SETTINGS, n_workers=os.cpu_count() or 1)
+        scores += [score_scan(case, probability, SETTINGS, threshold=t)[0] for t in thresholds]
         print(part, anatomy, seed, slices, *(f"{s.threshold}: {s.score} {s.dice:.2f};" for s in scores), flush=True)
     return scores
 
