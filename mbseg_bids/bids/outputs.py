@@ -31,7 +31,7 @@ DESCRIPTIONS = {
 
 _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
-_PREPROC = "Corrected for intensity bias (N4), on the grid as acquired."
+_PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the brain, on the grid as acquired."
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 

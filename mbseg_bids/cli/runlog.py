@@ -27,6 +27,9 @@ def host_folders(request: Request) -> dict[str, str]:
     folders |= {str(path): f"<{name}>" for name, path in request.derivatives.items()}
     if request.fs_subjects_dir:
         folders[str(request.fs_subjects_dir)] = "<fs_subjects_dir>"
+    weights = Path(request.settings.detection.weights)
+    if weights.is_absolute():
+        folders[str(weights.parent)] = "<weights_dir>"
     return {folder: name for folder, name in folders.items() if len(folder) > 1}
 
 

@@ -89,7 +89,7 @@ class FinishSession(SimpleInterface):
             result = json.loads(Path(path).read_text(encoding="utf-8")) if traits_given(path) else {}
             summary[part] = result
             summary["warnings"] += list(result.get("warnings") or [])
-            summary["durations"][part] = result.get("durations", result.get("times", {}))
+            summary["durations"][part] = result.get("durations", result.get("duration_s", {}))
         summary = hide_folders(summary, self.inputs.hide if traits_given(self.inputs.hide) else {})
         target = output_dir / "logs" / f"{self.inputs.label}_summary.json"
         write_json(target, summary)

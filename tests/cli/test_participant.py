@@ -55,7 +55,8 @@ def test_a_run_writes_everything_and_says_so(make_dataset, tmp_path, fake_parts,
 def test_no_output_names_a_folder_of_this_machine(make_dataset, tmp_path, fake_parts, run):
     root, out = make_dataset(*SIX), tmp_path / "out"
     brighten(root / "sub-02/anat/sub-02_T2starw.nii.gz", 500)  # the log of a failure is the likeliest to name folders
-    run(root, out, "participant", "-v")
+    weights = tmp_path / "mine" / "weights.safetensors"
+    run(root, out, "participant", "-v", "--weights", weights)
     for path in out.rglob("*"):
         if path.is_file() and not path.name.endswith(".gz"):
             assert str(tmp_path) not in path.read_text(), path
