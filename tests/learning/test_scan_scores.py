@@ -1,0 +1,63 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mbseg_bids.detection.network import build_network
+from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.learning.patch_set import KINDS
+from mbseg_bids.learning.sampling import MicrobleedCounts
+from mbseg_bids.learning.scan_scores import probability_map, score_scan
+from mbseg_bids.learning.simulated import cut_case
+from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.simulation.case import Case
+
+
+@pytest.fixture
+def case():
+    """Even tissue with two dark lesions, 3 x 3 x 1 voxels of 3 mm3 each, and a dark mimic."""
+    shape = (40, 40, 6)
+    brain = np.zeros(shape, bool)
+    brain[4:36, 4:36] = True
+    stack = np.where(brain, np.float32(60), 0)[None].repeat(3, axis=0).astype(np.float32)
+    lesions, mimics = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
+    for number, corner in enumerate(((10, 10, 2), (25, 25, 4)), start=1):
+        lesions[corner[0] : corner[0] + 3, corner[1] : corner[1] + 3, corner[2]] = number
+    mimics[25:28, 10:13, 2] = 1
+    stack[0][(lesions > 0) | (mimics > 0)] = 20
+    tissue, regions = brain * np.uint8(3), brain * np.uint8(3)
+    tissue[4:8] = np.where(brain[4:8], 1, 0)
+    return Case(
+        stack, lesions, pd.DataFrame(), mimics, tissue, regions, brain, (1.0, 1.0, 3.0), np.diag([1.0, 1, 3, 1]), None
+    )
+
+
+def test_a_lesion_found_a_lesion_missed_and_a_false_one_are_counted(case):
+    probability = np.where((case.lesions == 1) | (case.mimics > 0), np.float32(0.8), 0)
+    score, result = score_scan(case, probability, DetectionSettings())
+    assert (score.score.n_truth, score.score.n_detected, score.score.n_false) == (2, 1, 1)
+    assert score.dice == pytest.approx(2 * 9 / (18 + 18))
+    assert result.lesions.max() == 2
+
+
+def test_the_threshold_decides_what_is_found(case):
+    probability = np.where(case.lesions > 0, np.float32(0.8), 0)
+    assert score_scan(case, probability, DetectionSettings(), threshold=0.9)[0].score.n_detected == 0
+    assert score_scan(case, probability, DetectionSettings(), threshold=0.7)[0].dice == 1
+
+
+def test_the_network_is_asked_about_the_search_mask_only(case):
+    metadata = WeightsMetadata("trial", input_size=32)
+    found = probability_map(build_network(seed=0).eval(), metadata, case, DetectionSettings())
+    dark = (case.lesions > 0) | (case.mimics > 0)
+    np.testing.assert_array_equal(found > 0, dark)
+
+
+def test_patches_of_a_scan_come_from_its_own_search_mask(case, rng):
+    counts = MicrobleedCounts(background=20, candidate=50, mimic=20, surround=5)
+    patches = cut_case(case, 3, rng, counts=counts, n_tissue=40)
+    kinds = np.bincount(patches.microbleed.kinds, minlength=8)
+    assert kinds[KINDS["lesion"]] == 18
+    assert kinds[KINDS["mimic"]] == 9
+    assert kinds[KINDS["candidate"]] == 0  # nothing else is dark
+    assert np.bincount(patches.tissue.kinds).tolist() == [20, 20]
+    assert set(patches.tissue.participants) == {3}
