@@ -15,7 +15,7 @@ _REUSE_WORDS = {
 
 REFERENCES = (
     "Dadar M, Zhernovaia M, Mahmoud S, Camicioli R, Maranzano J, Duchesne S. Using transfer learning for automated "
-    "microbleed segmentation. Frontiers in Neuroinformatics 16:940849, 2022. doi:10.3389/fninf.2022.940849",
+    "microbleed segmentation. Frontiers in Neuroimaging 1:940849, 2022. doi:10.3389/fnimg.2022.940849",
     "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Transactions on Medical Imaging 29:1310-1320, 2010. "
     "doi:10.1109/TMI.2010.2046908",
     "Yushkevich PA et al. Fast automatic segmentation of hippocampal subfields and medial temporal lobe subregions in "

@@ -1,9 +1,13 @@
 """The group level: tables of all sessions in the output folder."""
 
+import logging
+
 from mbseg_bids.bids.validation import check_distinct, check_writable
 from mbseg_bids.cli.environment import prepare_folders
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.errors import NothingSelectedError
+
+LOGGER = logging.getLogger("mbseg")
 
 
 def run_group(request: Request) -> str:
@@ -26,5 +30,7 @@ def run_group(request: Request) -> str:
     prepare_folders(request.work_dir)
     from mbseg_bids.group.build import build_group
 
-    build_group(request.output_dir)
+    result = build_group(request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None)
+    for problem in result.problems:
+        LOGGER.warning("%s", problem)
     return f"group tables of {len(marks)} sessions are in {request.output_dir / 'phenotype'}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from mbseg_bids import __version__
 from mbseg_bids.bids import progress, reuse
-from mbseg_bids.bids.inputs import Session
+from mbseg_bids.bids.inputs import Session, sidecar
 from mbseg_bids.cli.parser import Request
 
 SOFTWARE = (
@@ -26,6 +26,18 @@ SOFTWARE = (
     "torchvision",
 )
 """Distributions whose versions are recorded with each session."""
+
+ACQUISITION = (
+    "EchoTime",
+    "FlipAngle",
+    "MagneticFieldStrength",
+    "Manufacturer",
+    "ManufacturersModelName",
+    "RepetitionTime",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+)
+"""Fields of a sidecar that are repeated in the summary: counts depend on them. Nothing that identifies a person."""
 
 
 @dataclass(frozen=True)
@@ -113,4 +125,6 @@ def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:
     facts = {"path": paths[0], "reason": image.reason, "shape": list(image.header.shape)}
     if len(paths) > 1:
         facts["paths"] = paths
+    metadata = sidecar(image.paths[0], bids_dir)
+    facts["metadata"] = {name: metadata[name] for name in ACQUISITION if name in metadata}
     return facts | {"spacing": [round(size, 4) for size in image.header.spacing]}

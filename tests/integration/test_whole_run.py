@@ -134,7 +134,9 @@ def test_a_killed_run_resumes_to_the_same_bytes(dataset, finished, tmp_path):
     assert resumed.returncode == 0, resumed.stderr[-4000:]
     names = sorted(p.relative_to(finished) for p in (finished / "sub-01").rglob("*") if p.suffix in (".gz", ".tsv"))
     assert len(names) > 15
-    different = [str(name) for name in names if (finished / name).read_bytes() != (tmp_path / "out" / name).read_bytes()]
+    different = [
+        str(name) for name in names if (finished / name).read_bytes() != (tmp_path / "out" / name).read_bytes()
+    ]
     assert different == []
     again = call(*command)
     assert again.returncode == 0
