@@ -4,10 +4,10 @@ Simulated scans of nine anatomies -> patches -> stage 1 (CSF) -> stage 2 (microb
 more of what the round before got wrong -> choice of the operating point on two anatomies -> file, manifest and model
 card, with figures from whole scans of three anatomies never used before.
 
-    python scripts/train_first_weights.py LABELMAPS WORK [--steps sample csf A B C calibrate test export]
+    python scripts/train_first_weights.py LABELMAPS WORK [--steps sample csf A B C D calibrate test export]
 
 LABELMAPS holds labelmap_01.nii.gz to labelmap_14.nii.gz (FreeSurfer numbers, whole head, 1 mm), for instance those of
-the SynthSeg repository. Finished steps are kept in WORK and not done again. Two CPU cores take about an hour.
+the SynthSeg repository. Finished steps are kept in WORK and not done again. Two CPU cores take about two hours.
 """
 
 import argparse
@@ -95,6 +95,15 @@ ROUNDS = {
         "false_positive": 0.1,
         "pool": 14000,
         "seed": 13,
+        "negatives": MIMICS,
+    },
+    "D": {
+        "steps": 2200,
+        "learning_rate": 6e-4,
+        "lesion": 0.36,
+        "false_positive": 0.2,
+        "pool": 24000,
+        "seed": 14,
         "negatives": MIMICS,
     },
 }
