@@ -39,8 +39,8 @@ from mbseg_bids.learning.stages import (
 )
 from mbseg_bids.learning.trainer import TrainingSettings
 from mbseg_bids.settings import DetectionSettings
-from mbseg_bids.simulation.acquisition import draw_protocol
 from mbseg_bids.simulation.case import Case, simulate_training_case
+from mbseg_bids.simulation.protocol import draw_protocol
 
 NAME = "mbseg-simulated-1"
 TRAINING, VALIDATION, TEST = range(1, 10), (10, 11), (12, 13, 14)

@@ -6,7 +6,11 @@ number of threads would change the last digits.
 """
 
 import io
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,10 +205,27 @@ def _greedy(command: str, *outputs: str, start: npt.NDArray | None = None, **ima
             np.savetxt(path, start)
             command = command.format(start=path)
         try:
-            greedy.execute(f"{command} -seed 1 -threads 1 -V 0", out=talk, err=talk, **images, **dict.fromkeys(outputs))
+            with _native_output_discarded():
+                greedy.execute(
+                    f"{command} -seed 1 -threads 1 -V 0", out=talk, err=talk, **images, **dict.fromkeys(outputs)
+                )
         except RuntimeError as error:
             raise RuntimeError(f"Greedy failed: {error}; {talk.getvalue()[-500:]}") from error
     return {name: greedy[name] for name in outputs}
+
+
+@contextmanager
+def _native_output_discarded() -> Iterator[None]:
+    """Send what compiled code prints to nowhere: Greedy's optimiser reports on every ended line search, unasked."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _starts(fixed, moving, angle: float) -> list:
