@@ -31,6 +31,7 @@ Simulated T2*, T2w and T1w scans made from whole-head label maps (SynthSeg, Apac
 tissue relaxation, microbleeds and veins as susceptibility sources, mimics, atrophy, noise and motion. {scans} training
 scans of the anatomies {training}; the operating point was chosen on anatomies {validation}; the figures
 below are from anatomies {test}. No anatomy is in two of these, but all share one simulator: it is the same world.
+(Stage 1 and round A saw the first of these scans only; see `scripts/train_first_weights.py`.)
 
 Training patches: {patches}.
 
@@ -55,6 +56,7 @@ Lesions below 8 mm3 count neither as missed nor as false. Dice is of voxels, ove
 
 ## Limits
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
+- Vessels cut across, above all sulcal veins, are what it most often takes for microbleeds.
 - Small lesions (below 8 mm3) are not in the figures above; expect more of them to be missed.
 - Trained on slices of 0.8 to 5 mm and echo times of 15 to 40 ms, 1.5 and 3 T. Outside that it is a guess.
 - SWI, with its own filter and contrast, was not simulated.
@@ -67,7 +69,7 @@ DEPARTURES = {
     "negatives": "not-microbleeds are mostly dark voxels, mimics and surroundings of lesions, not random voxels; later"
     " rounds add training voxels that the round before took for microbleeds",
     "augmentation": "mirroring, gain and noise beside rotation, and of negatives too",
-    "blocks": "blocks that start as the identity stay so (they are left out, in training and in inference)",
+    "blocks": "blocks that start as the identity stay so: they are left out, in training and in inference",
 }
 
 
@@ -86,7 +88,7 @@ def write_model_card(path: Path, metadata: WeightsMetadata, anatomies: Mapping[s
         scans=training["scans"],
         **{part: ", ".join(map(str, numbers)) for part, numbers in anatomies.items()},
         patches=", ".join(f"{n:,} {kind}" for kind, n in training["patches"].items() if n),
-        departures="\n".join(f"- {line.format(**values)};" for line in DEPARTURES.values()),
+        departures="\n".join(f"- {line.format(**values)}." for line in DEPARTURES.values()),
         rounds=_rounds(training["rounds"]),
         calibration=_calibration(training["calibration"]),
         quotient=training["search_quotient"],

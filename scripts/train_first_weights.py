@@ -13,6 +13,7 @@ the SynthSeg repository. Finished steps are kept in WORK and not done again. Two
 import argparse
 import json
 import os
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,8 +47,11 @@ NAME = "mbseg-simulated-1"
 TRAINING, VALIDATION, TEST = range(1, 10), (10, 11), (12, 13, 14)
 """Numbers of the label maps. Nobody is in two of these."""
 
-SCANS = 4
-"""Simulated scans per anatomy, each of another protocol and with other lesions."""
+SCANS = [(anatomy, seed) for seed in range(4) for anatomy in (*TRAINING, *VALIDATION)][:38]
+"""Anatomy and seed of the simulated scans that patches are cut from; each has a protocol and lesions of its own."""
+
+EARLY_SCANS = 32
+"""Stage 1 and the first round were trained while the rest were still being simulated: on so many."""
 
 INPUT_SIZE = 48
 """Side of the network's input; the paper's 224 shows the same 28 mm and takes 20 times as long on a CPU."""
@@ -153,21 +157,20 @@ def main() -> None:
 
 def sample(labelmaps: Path, work: Path) -> None:
     """Simulate scans and cut the patches of both stages."""
-    for scan in range(SCANS):
-        for anatomy in (*TRAINING, *VALIDATION):
-            stem = f"anatomy-{anatomy:02d}_seed-{scan:03d}"
-            if not (work / "sets" / f"{stem}_microbleed.npz").is_file():
-                case, rng = simulate(labelmap(labelmaps, anatomy), anatomy, scan)
-                cut_case(case, anatomy, rng).save(work / "sets", stem)
-                print(stem, len(case.lesion_table), "microbleeds", flush=True)
+    for anatomy, seed in SCANS:
+        stem = f"anatomy-{anatomy:02d}_seed-{seed:03d}"
+        if not (work / "sets" / f"{stem}_microbleed.npz").is_file():
+            case, rng = simulate(labelmap(labelmaps, anatomy), anatomy, seed)
+            cut_case(case, anatomy, rng).save(work / "sets", stem)
+            print(stem, len(case.lesion_table), "microbleeds", flush=True)
 
 
 def train_csf(_: Path, work: Path) -> None:
     """Stage 1, from random weights; blocks that start as the identity are left as that throughout."""
     if (work / "csf.safetensors").is_file():
         return
-    patches = patch_sets(work, "csf", TRAINING)
-    validation = patch_sets(work, "csf", VALIDATION)
+    patches = patch_sets(work, "csf", TRAINING, EARLY_SCANS)
+    validation = patch_sets(work, "csf", VALIDATION, EARLY_SCANS)
     validation = validation.select(np.random.default_rng(0).permutation(len(validation))[:300])
     model = build_network(seed=1)
     leave_out_identity_blocks(model)
@@ -199,13 +202,14 @@ def train_round(work: Path, name: str) -> None:
         seed=recipe["seed"],
         validate_every=100,
     )
-    training = patch_sets(work, "microbleed", TRAINING)
+    n_scans = EARLY_SCANS if first else len(SCANS)
+    training = patch_sets(work, "microbleed", TRAINING, n_scans)
     if recipe["pool"]:
         training, found = search_false_positives(model, training, settings, recipe["pool"], recipe["seed"])
         print(f"round {name}: {found} false positives among {recipe['pool']} training patches", flush=True)
         if found > 20:
             settings = with_false_positives(settings, recipe["false_positive"])
-    validation = few(patch_sets(work, "microbleed", VALIDATION), VALIDATION_PATCHES, 0)
+    validation = few(patch_sets(work, "microbleed", VALIDATION, n_scans), VALIDATION_PATCHES, 0)
     sets = Sets(training, validation, validation)
     folder = work / f"round_{name}"
     model, scores, _ = train_stage(sets, settings, folder, initial=model, keep_last_layer=not first, resume=True)
@@ -215,7 +219,7 @@ def train_round(work: Path, name: str) -> None:
     facts = {
         "rounds": history,
         "patches": counts,
-        "scans": len(set_files(work, "microbleed", TRAINING)),
+        "scans": len(set_files(work, "microbleed", TRAINING, n_scans)),
         "anatomies": {"training": list(TRAINING), "validation": list(VALIDATION), "test": list(TEST)},
         "blocks": f"{len(left_out)} of its 16 blocks are still the identity they started as"
         if left_out
@@ -315,14 +319,15 @@ def labelmap(folder: Path, anatomy: int) -> Volume:
     return Volume(np.asarray(image.dataobj), image.affine)
 
 
-def set_files(work: Path, stage: str, anatomies: range | tuple[int, ...]) -> list[Path]:
-    """Return the patch sets of these anatomies."""
-    return [p for a in anatomies for p in sorted((work / "sets").glob(f"anatomy-{a:02d}_seed-*_{stage}.npz"))]
+def set_files(work: Path, stage: str, anatomies: Collection[int], n_scans: int) -> list[Path]:
+    """Return the patch sets of these anatomies among the first ``n_scans`` scans, by anatomy."""
+    scans = sorted(scan for scan in SCANS[:n_scans] if scan[0] in anatomies)
+    return [work / "sets" / f"anatomy-{anatomy:02d}_seed-{seed:03d}_{stage}.npz" for anatomy, seed in scans]
 
 
-def patch_sets(work: Path, stage: str, anatomies: range | tuple[int, ...]) -> PatchSet:
+def patch_sets(work: Path, stage: str, anatomies: Collection[int], n_scans: int) -> PatchSet:
     """Read the patches of these anatomies."""
-    return concatenate([load_patch_set(path) for path in set_files(work, stage, anatomies)])
+    return concatenate([load_patch_set(path) for path in set_files(work, stage, anatomies, n_scans)])
 
 
 def few(patches: PatchSet, counts: dict[str, int], seed: int) -> PatchSet:

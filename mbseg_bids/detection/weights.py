@@ -69,6 +69,7 @@ def save_weights(path: Path, model: nn.Module, metadata: WeightsMetadata) -> Wei
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path, metadata=header)
+        Path(path).chmod(0o644)  # written for its owner alone, yet installed for everybody
     except (OSError, SafetensorError) as error:
         raise CannotWriteError(
             f"cannot write weights {path}: {error}", "check the folder and the space left"
