@@ -19,6 +19,7 @@ COMMAND = [sys.executable, "-c", "from mbseg_bids.cli.app import main; raise Sys
 WORKBENCH = [sys.executable, "-c", "from mbseg_bids.cli.workbench import main; raise SystemExit(main())"]
 VALIDATOR = shutil.which("bids-validator-deno", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
 STEM = "sub-01/anat/sub-01_space-T2starw_"
+COARSE = Path(__file__).parents[2] / "examples" / "coarse.toml"
 LONG_ENOUGH = 1500
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole_run")]
@@ -29,7 +30,7 @@ def call(*command, **options):
 
 
 def participant_level(dataset, output, work, *options):
-    return [*COMMAND, dataset, output, "participant", "-w", work, "--registration", "coarse", *options]
+    return [*COMMAND, dataset, output, "participant", "-w", work, "--config-file", COARSE, *options]
 
 
 @pytest.fixture(scope="session")
