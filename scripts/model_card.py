@@ -46,8 +46,8 @@ of time on a GPU and of weights trained on natural images:
 {calibration}
 
 ## Whole simulated scans of anatomies never seen in training
-Every step of detection, with its default settings but for a search quotient of {quotient}: search mask, network,
-probability of 0.5, 26-connected components, the intensity ratio rule. A lesion is found if a found lesion overlaps it.
+Every step of detection with its default settings: search mask, network, probability of 0.5, 26-connected components,
+the intensity ratio rule. A lesion is found if a found lesion overlaps it.
 Lesions below 8 mm3 count neither as missed nor as false. Dice is of voxels, over all lesions of the scan.
 
 {scans_table}
@@ -91,7 +91,6 @@ def write_model_card(path: Path, metadata: WeightsMetadata, anatomies: Mapping[s
         departures="\n".join(f"- {line.format(**values)}." for line in DEPARTURES.values()),
         rounds=_rounds(training["rounds"]),
         calibration=_calibration(training["calibration"]),
-        quotient=training["search_quotient"],
         scans_table=_scans(training["test"]),
         totals=_totals(training["test"]),
     )

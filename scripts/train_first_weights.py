@@ -127,8 +127,8 @@ ROUNDS = {
 VALIDATION_PATCHES = {"lesion": 160, "background": 60, "candidate": 240, "mimic": 120, "surround": 60}
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
 SCAN_LESIONS = 25
-SETTINGS = DetectionSettings(search_quotient=1.2)
-"""Of the whole scans: the smallest search mask that the ratio rule allows, a third of the default one's voxels."""
+SETTINGS = DetectionSettings()
+"""Of the whole scans: those of the BIDS App."""
 
 SCANS_TO_SCORE = {
     "validation": ((10, 0, 3.0), (11, 0, 4.0)),
@@ -258,7 +258,7 @@ def calibrate(labelmaps: Path, work: Path) -> None:
         model.fc.bias[1] -= shift  # a probability of `best` becomes 0.5
     report = {str(t): asdict(pooled[t]) | {"sensitivity": pooled[t].sensitivity} for t in THRESHOLDS}
     calibration = {"probability": best, "shift": shift, "validation": report}
-    facts = {**metadata.training, "calibration": calibration, "search_quotient": SETTINGS.search_quotient}
+    facts = {**metadata.training, "calibration": calibration}
     save_weights(path, model, replace(metadata, training=facts))
     print(f"probability {best} becomes 0.5", json.dumps(report, indent=1), flush=True)
 
@@ -300,7 +300,9 @@ def score_scans(
     scores: list[ScanScore] = []
     for anatomy, seed, slices in SCANS_TO_SCORE[part]:
         case = scan_to_score(labelmaps, anatomy, seed, slices)
-        probability = probability_map(model, metadata, case, SETTINGS, n_workers=os.cpu_count() or 1)
+        probability = probability_map(
+            model, metadata, case, SETTINGS, threshold=min(thresholds), n_workers=os.cpu_count() or 1
+        )
         scores += [score_scan(case, probability, SETTINGS, threshold=t)[0] for t in thresholds]
         print(part, anatomy, seed, slices, *(f"{s.threshold}: {s.score} {s.dice:.2f};" for s in scores), flush=True)
     return scores

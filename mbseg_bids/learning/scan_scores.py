@@ -8,7 +8,8 @@ from torch import nn
 
 from mbseg_bids.detection.classify import classify_voxels
 from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.search_mask import voxels_to_classify
+from mbseg_bids.detection.outward_search import search_outwards
+from mbseg_bids.detection.search_mask import search_region
 from mbseg_bids.detection.weights import WeightsMetadata
 from mbseg_bids.evaluation.lesion import Score, match_lesions
 from mbseg_bids.settings import DetectionSettings
@@ -40,23 +41,42 @@ def probability_map(
     case: Case,
     settings: DetectionSettings,
     *,
+    threshold: float = 0.5,
     batch_size: int = 64,
     n_workers: int = 1,
 ) -> npt.NDArray[np.float32]:
-    """Return the probability of each voxel, shape (I, J, K); zero where the network is not asked."""
-    voxels = voxels_to_classify(case.stack[0], case.brain, case.tissue, case.spacing, settings)
-    probability = np.zeros(case.brain.shape, np.float32)
-    probability[tuple(voxels.T)] = classify_voxels(
-        model,
-        case.stack,
-        voxels,
-        patch_size=metadata.patch_size,
-        input_size=metadata.input_size,
-        batch_size=batch_size,
-        device="cpu",
-        n_workers=n_workers,
-    )
-    return probability
+    """Return the probability of each voxel as a run of the BIDS App would.
+
+    Parameters
+    ----------
+    model, metadata
+        The network and what it takes.
+    case, settings
+        The scan; where and how to search in it.
+    threshold
+        Smallest probability that the search follows outwards: the smallest at which the map will be used.
+    batch_size, n_workers
+        As in :func:`mbseg_bids.detection.classify.classify_voxels`.
+
+    Returns
+    -------
+    Shape (I, J, K); zero where the network is not asked.
+    """
+
+    def classify(voxels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return classify_voxels(
+            model,
+            case.stack,
+            voxels,
+            patch_size=metadata.patch_size,
+            input_size=metadata.input_size,
+            batch_size=batch_size,
+            device="cpu",
+            n_workers=n_workers,
+        )
+
+    mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
+    return search_outwards(mask, seeds, classify, threshold)[0]
 
 
 def score_scan(

@@ -45,11 +45,18 @@ def test_the_threshold_decides_what_is_found(case):
     assert score_scan(case, probability, DetectionSettings(), threshold=0.7)[0].dice == 1
 
 
-def test_the_network_is_asked_about_the_search_mask_only(case):
+def test_the_network_is_asked_within_the_search_mask_only_and_at_every_dark_spot(case):
     metadata = WeightsMetadata("trial", input_size=32)
-    found = probability_map(build_network(seed=0).eval(), metadata, case, DetectionSettings())
+    found = probability_map(build_network(seed=0).eval(), metadata, case, DetectionSettings(), threshold=2.0)
     dark = (case.lesions > 0) | (case.mimics > 0)
-    np.testing.assert_array_equal(found > 0, dark)
+    assert not (found > 0)[~dark].any()
+    assert all((found[case.lesions == label] > 0).any() for label in (1, 2))
+
+
+def test_the_search_follows_what_is_positive_to_its_end(case):
+    metadata = WeightsMetadata("trial", input_size=32)
+    found = probability_map(build_network(seed=0).eval(), metadata, case, DetectionSettings(), threshold=0.0)
+    np.testing.assert_array_equal(found > 0, (case.lesions > 0) | (case.mimics > 0))
 
 
 def test_patches_of_a_scan_come_from_its_own_search_mask(case, rng):
