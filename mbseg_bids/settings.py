@@ -16,6 +16,24 @@ RegistrationPreset = Literal["default", "coarse"]
 
 
 @dataclass(frozen=True)
+class InputSettings:
+    """Which images are taken."""
+
+    t2star_suffix: tuple[str, ...] = ()
+    """Suffixes (or ``acq-swi_T2starw``-like endings) of the T2*-weighted image, best first; empty: every known name."""
+    t2star_echo: str = "mean"
+    """Of a multi-echo magnitude: ``mean`` of the echoes from 10 to 45 ms, or the number of one echo."""
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """In which spaces the results are written, beside the native T2* grid."""
+
+    spaces: tuple[str, ...] = ("T1w", "template")
+    """``T1w`` and ``template`` (the one that the anatomy is registered to)."""
+
+
+@dataclass(frozen=True)
 class AnatomySettings:
     """How the anatomy is found."""
 
@@ -38,6 +56,8 @@ class DetectionSettings:
     ratio_threshold_deep_gm: float = 1.4
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""
+    seed_quotient: float = 1.2
+    """The same for the local minima that are classified first; the search grows from those that are positive."""
     exhaustive: bool = False
     """Classify every brain voxel instead of the search mask."""
     minimum_diameter: float = 0.0
@@ -67,8 +87,10 @@ class ExecutionSettings:
 class Settings:
     """Everything that decides the result of a run, and what it may use."""
 
+    inputs: InputSettings = field(default_factory=InputSettings)
     anatomy: AnatomySettings = field(default_factory=AnatomySettings)
     detection: DetectionSettings = field(default_factory=DetectionSettings)
+    outputs: OutputSettings = field(default_factory=OutputSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
 
     def override(self, **tables: dict[str, Any]) -> "Settings":
@@ -114,14 +136,21 @@ def _replace_checked(settings: Any, table: str, values: Any) -> Any:
     if not isinstance(values, dict):
         raise UsageError(f"settings [{table}] is not a table", "write [table] and key = value lines")
     defaults = {f.name: getattr(type(settings)(), f.name) for f in fields(settings)}
+    checked = {}
     for key, value in values.items():
         if key not in defaults:
             raise UsageError(f"unknown setting {table}.{key}", f"one of: {', '.join(defaults)}")
         kind = type(defaults[key])
+        if kind is tuple:
+            if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+                raise UsageError(f"setting {table}.{key} cannot be {value!r}", "give a list of texts")
+            checked[key] = tuple(value)
+            continue
         accepted = (int, float, type(None)) if kind in (float, type(None)) else (kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"setting {table}.{key} cannot be {value!r}", f"give a {kind.__name__}")
-    return replace(settings, **values)
+        checked[key] = value
+    return replace(settings, **checked)
 
 
 def _toml_value(value: Any) -> str:
@@ -129,4 +158,6 @@ def _toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)

@@ -1,8 +1,10 @@
 """Fixtures shared by all tests."""
 
+import json
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -21,3 +23,38 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared test data: set MBSEG_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def save_image(rng):
+    """Return a function that writes a small image of noise, with a sidecar if given metadata."""
+
+    def save(path: Path, shape=(8, 9, 5), spacing=(1.0, 1.0, 2.0), data=None, metadata=None) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = rng.normal(100, 20, shape).astype(np.float32) if data is None else data
+        image = nib.Nifti1Image(values, np.diag([*spacing, 1.0]))
+        image.header.set_xyzt_units("mm", "sec")
+        nib.save(image, path)
+        if metadata is not None:
+            path.with_name(path.name.split(".")[0] + ".json").write_text(json.dumps(metadata))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def make_dataset(tmp_path, save_image):
+    """Return a function that makes a BIDS dataset of small images from their paths within it."""
+
+    def make(*names: str, root: Path = tmp_path / "raw", spacing=None) -> Path:
+        root.mkdir(parents=True, exist_ok=True)
+        description = {"Name": "test", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+        (root / "dataset_description.json").write_text(json.dumps(description))
+        (root / "README").write_text(
+            "A dataset of noise, made by a test to be read by a program and nobody else.\n" * 3
+        )
+        for name in names:
+            save_image(root / name, spacing=(spacing or {}).get(name, (1.0, 1.0, 2.0)))
+        return root
+
+    return make

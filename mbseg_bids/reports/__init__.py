@@ -1,1 +1,1 @@
-"""Individual and group HTML reports."""
+"""Individual HTML reports, from the files of an output directory alone."""

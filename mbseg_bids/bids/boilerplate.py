@@ -1,0 +1,126 @@
+"""The methods text: what was really done, with versions, ready to be put into a paper."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mbseg_bids.bids.outputs import write_text
+
+_REUSE_WORDS = {
+    "aseg": "the anatomical segmentation (aseg)",
+    "brain_mask": "the brain mask",
+    "wmh_mask": "the white-matter-hyperintensity mask",
+}
+
+REFERENCES = (
+    "Dadar M, Zhernovaia M, Mahmoud S, Camicioli R, Maranzano J, Duchesne S. Using transfer learning for automated "
+    "microbleed segmentation. Frontiers in Neuroinformatics 16:940849, 2022. doi:10.3389/fninf.2022.940849",
+    "Tustison NJ et al. N4ITK: improved N3 bias correction. IEEE Transactions on Medical Imaging 29:1310-1320, 2010. "
+    "doi:10.1109/TMI.2010.2046908",
+    "Yushkevich PA et al. Fast automatic segmentation of hippocampal subfields and medial temporal lobe subregions in "
+    "3 Tesla and 7 Tesla T2-weighted MRI. Alzheimer's & Dementia 12:P126-P127, 2016. doi:10.1016/j.jalz.2016.06.205",
+    "He K, Zhang X, Ren S, Sun J. Deep residual learning for image recognition. CVPR 2016. doi:10.1109/CVPR.2016.90",
+    "Gorgolewski K et al. Nipype: a flexible, lightweight and extensible neuroimaging data processing framework in "
+    "Python. Frontiers in Neuroinformatics 5:13, 2011. doi:10.3389/fninf.2011.00013",
+    "Gorgolewski KJ et al. The brain imaging data structure, a format for organizing and describing outputs of "
+    "neuroimaging experiments. Scientific Data 3:160044, 2016. doi:10.1038/sdata.2016.44",
+)
+
+
+def write_boilerplate(output_dir: Path, planned: Sequence[Mapping[str, Any]]) -> Path:
+    """Write ``logs/CITATION.md`` about all sessions in the output folder.
+
+    Parameters
+    ----------
+    output_dir
+        Root of the derivatives; summaries of finished sessions are read from its ``logs/``.
+    planned
+        Facts of sessions of this run; used for those that have no summary yet.
+    """
+    facts = {(item["participant"], item["session"]): item for item in planned}
+    for path in sorted((output_dir / "logs").glob("sub-*_summary.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            facts[(summary["participant"], summary["session"])] = summary
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return write_text(output_dir / "logs" / "CITATION.md", boilerplate(list(facts.values())))
+
+
+def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return the methods text for sessions described by their facts or summaries."""
+    if not sessions:
+        return "No session has been processed.\n"
+    last = sessions[-1]
+    versions, settings = last["software"], last["settings"]
+    parts = [
+        "# Methods",
+        f"Cerebral microbleeds were segmented with mbseg-bids {versions['mbseg-bids']}, which follows Dadar et al. "
+        f"(2022), on the T1w, T2w and T2*-weighted images of {_count(len(sessions), 'session')}.",
+        _inputs(sessions),
+        _anatomy(sessions, versions, settings["anatomy"]),
+        _detection(settings["detection"], versions, last.get("detection") or {}),
+        _differences(sessions),
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        "# References",
+        "\n".join(f"{number}. {text}" for number, text in enumerate(REFERENCES, start=1)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
+    echoes = sum("mean of" in s["inputs"].get("T2starw", {}).get("reason", "") for s in sessions)
+    borrowed = sum("this session has none" in s["inputs"].get("T1w", {}).get("reason", "") for s in sessions)
+    texts = []
+    if echoes:
+        texts.append(f"The T2*-weighted image was the mean of several echoes in {_count(echoes, 'session')}.")
+    if borrowed:
+        texts.append(f"The T1w came from another session of the participant in {_count(borrowed, 'session')}.")
+    return " ".join(texts)
+
+
+def _anatomy(sessions: Sequence[Mapping[str, Any]], versions: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    text = (
+        "Each image was corrected for intensity bias with N4 (Tustison 2010; "
+        f"SimpleITK {versions.get('SimpleITK', 'n/a')}). T1w and T2w were registered rigidly to the T2*-weighted "
+        "image, and the T1w to the ICBM152 template, affinely and deformably "
+        f"({'2 mm' if settings['registration'] == 'coarse' else '1 mm'}), with Greedy (Yushkevich 2016; picsl-greedy "
+        f"{versions.get('picsl-greedy', 'n/a')}). Each registration was checked by image similarity and brain overlap. "
+        "Intensities were standardised linearly to 0-100 inside the brain mask."
+    )
+    counts = {role: sum(role in (s.get("reused") or {}) for s in sessions) for role in _REUSE_WORDS}
+    reused = [f"{_REUSE_WORDS[role]} in {_count(n, 'session')}" for role, n in counts.items() if n]
+    if reused:
+        return f"{text} Existing results were reused: {', '.join(reused)}; all else was computed."
+    return f"{text} Brain mask, tissues and regions were computed by mbseg-bids."
+
+
+def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result: Mapping[str, Any]) -> str:
+    weights = result.get("weights") or (result.get("search") or {}).get("weights") or {}
+    name = weights.get("name", settings["weights"]) if isinstance(weights, Mapping) else settings["weights"]
+    where = "every brain voxel" if settings["exhaustive"] else "every brain voxel that is locally dark on T2*"
+    return (
+        f"A ResNet-50 (He 2016; weights {Path(str(name)).name}; torch {versions.get('torch', 'n/a')}) classified "
+        f"{where} from a patch of {settings['patch_size']} x {settings['patch_size']} mm in the slice plane. Voxels "
+        f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into "
+        "26-connected components, whose border voxels were removed until the mean T2* signal around the component was "
+        f"at least {settings['ratio_threshold']:g} times (in deep grey matter {settings['ratio_threshold_deep_gm']:g} "
+        "times) that of each border voxel. Lesions with an equal-sphere diameter above "
+        f"{settings['maximum_diameter']:g} mm were not counted as microbleeds."
+    )
+
+
+def _differences(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Say so where the sessions of one output folder were not processed alike."""
+    for key, word in (("settings", "settings"), ("software", "versions")):
+        if len({json.dumps(session[key], sort_keys=True) for session in sessions}) > 1:
+            return (
+                f"Not all sessions were processed with the same {word}; the text describes the last one, "
+                "`logs/*_summary.json` each of them."
+            )
+    return ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,282 @@
+"""What to read: the sessions of a BIDS dataset and the images each of them will use."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mbseg_bids.bids.selection import Candidate, Selected, select
+from mbseg_bids.bids.validation import check_image, orientation_is_stated
+from mbseg_bids.errors import InvalidDatasetError, MbsegError, MissingImageError, NothingSelectedError, UsageError
+from mbseg_bids.settings import InputSettings
+
+CONTRASTS = ("T1w", "T2w", "T2starw")
+"""BIDS suffix by which each contrast is known everywhere in this package."""
+
+FILTER_KEYS = {"t1w": "T1w", "t2w": "T2w", "t2starw": "T2starw", "t2star": "T2starw"}
+"""Keys of a filter file that are used; files made for other apps have more."""
+
+T2STAR_SUFFIXES = ("T2starw", "MEGRE", "swi", "SWI", "GRE", "T2star")
+"""Names of a T2*-weighted image, best first. Only the first has a place in the standard for single echoes; SWI has
+none yet, ``GRE`` is the magnitude of the proposed ``swi/`` folder, ``T2star`` an old spelling."""
+
+_NOT_T2W = re.compile(r"hemo|swi|gre|t2s|flair", re.IGNORECASE)
+"""``acq-`` labels by which a T2*-weighted (or FLAIR) image has been called T2w."""
+
+_PROJECTION = re.compile(r"_(acq|rec|desc|proc)-[a-z0-9]*(mip|minip)", re.IGNORECASE)
+"""Minimum- and maximum-intensity projections are no volumes of single slices."""
+
+_ELSEWHERE = r"^/(sourcedata|derivatives|code|stimuli|models|phenotype|\.)"
+_OTHER_DATATYPES = r"/(beh|dwi|eeg|fmap|func|ieeg|meg|micr|motion|mrs|nirs|perf|pet)(/|$)"
+
+
+@dataclass(frozen=True)
+class Session:
+    """The inputs of one session, or what keeps it from running."""
+
+    participant: str
+    session: str | None
+    images: dict[str, Selected] = field(default_factory=dict)
+    """By contrast, of those found."""
+    warnings: tuple[str, ...] = ()
+    problem: MbsegError | None = None
+    """Why this session cannot run; None if it can."""
+
+    @property
+    def label(self) -> str:
+        """``sub-X`` or ``sub-X_ses-Y``."""
+        return session_label(self.participant, self.session)
+
+
+def session_label(participant: str, session: str | None) -> str:
+    """Return ``sub-X`` or ``sub-X_ses-Y``."""
+    return f"sub-{participant}" + (f"_ses-{session}" if session else "")
+
+
+def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
+    """Read a filter file; return the entity filters of each of the three contrasts.
+
+    Raises
+    ------
+    UsageError
+        If it is not a JSON object of objects.
+    """
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {FILTER_KEYS[key.lower()]: dict(value) for key, value in content.items() if key.lower() in FILTER_KEYS}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(f"cannot read filter file {path}: {error}", "give a JSON object of entity filters") from error
+
+
+def find_sessions(
+    bids_dir: Path,
+    *,
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    filters: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: InputSettings | None = None,
+    database_dir: Path | None = None,
+) -> list[Session]:
+    """Find the sessions to process and choose the images of each.
+
+    Parameters
+    ----------
+    bids_dir
+        Root of the dataset.
+    participants, sessions
+        Labels without prefix; empty means all.
+    filters
+        pybids entity filters by contrast, see :func:`read_filters`.
+    settings
+        Names and echo of the T2*-weighted image.
+    database_dir
+        pybids index to read, or to make for all participants.
+
+    Returns
+    -------
+    Sessions sorted by participant and label. Those that cannot run carry the problem. A session with none of the three
+    contrasts is left out.
+
+    Raises
+    ------
+    InvalidDatasetError
+        If the dataset has no participant at all.
+    NothingSelectedError
+        If a participant asked for does not exist, or no image is left after filters.
+    """
+    available = sorted(p.name.removeprefix("sub-") for p in bids_dir.glob("sub-*") if p.is_dir())
+    if not available:
+        raise InvalidDatasetError(f"{bids_dir} has no participant (no folder sub-*)", "give the root of a BIDS dataset")
+    unknown = sorted(set(participants) - set(available))
+    if unknown:
+        raise NothingSelectedError(f"no participant sub-{unknown[0]} in {bids_dir}", "check --participant-label")
+    wanted = sorted(participants) if participants else available
+    layout = _index(bids_dir, wanted, everyone=not participants, database_dir=database_dir)
+    query = _Query(layout, filters or {}, settings or InputSettings())
+    found = [s for participant in wanted for s in query.participant(participant, set(sessions))]
+    if not found:
+        which = f" in ses-{', ses-'.join(sessions)}" if sessions else ""
+        raise NothingSelectedError(f"no T1w, T2w or T2*-weighted image is selected{which}", "check labels and filters")
+    return found
+
+
+def check_sessions(found: Iterable[Session], n_threads: int = 1) -> list[Session]:
+    """Read every chosen image once; a session with a bad one carries that problem.
+
+    Decompression leaves Python's lock to others, so several threads read that much faster.
+    """
+    with ThreadPoolExecutor(max_workers=n_threads) as pool:
+        return list(pool.map(_checked, found))
+
+
+def _checked(session: Session) -> Session:
+    if session.problem is not None:
+        return session
+    warnings = list(session.warnings)
+    for contrast, image in session.images.items():
+        for path in image.paths:
+            try:
+                check_image(path)
+            except MbsegError as error:
+                return Session(session.participant, session.session, session.images, session.warnings, error)
+            if not orientation_is_stated(path):
+                warnings.append(f"{path.name}: header states no orientation, so the {contrast} may be mirrored")
+    return Session(session.participant, session.session, session.images, tuple(warnings))
+
+
+def _index(bids_dir: Path, wanted: Sequence[str], *, everyone: bool, database_dir: Path | None) -> Any:
+    """Return a pybids layout of the anatomical images of the participants asked for."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    ignore = [re.compile(_ELSEWHERE), re.compile(_OTHER_DATATYPES)]
+    if not everyone and database_dir is None:  # an index that is kept must be good for the other participants too
+        labels = "|".join(map(re.escape, wanted))
+        ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
+    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
+    return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+
+
+class _Query:
+    """Finds the images of one participant after another in one index."""
+
+    def __init__(self, layout: Any, filters: Mapping[str, Mapping[str, Any]], settings: InputSettings) -> None:
+        self.layout = layout
+        self.filters = filters
+        self.settings = settings
+
+    def participant(self, participant: str, sessions: set[str]) -> list[Session]:
+        images = {contrast: self._by_session(participant, contrast) for contrast in CONTRASTS}
+        present = {session for by_session in images.values() for session in by_session}
+        wanted = [s for s in present if not sessions or s in sessions]
+        return [self._session(participant, s, images) for s in sorted(wanted, key=lambda s: s or "")]
+
+    def _session(self, participant: str, session: str | None, images: dict) -> Session:
+        chosen: dict[str, Selected] = {}
+        warnings: list[str] = []
+        try:
+            for contrast in CONTRASTS:
+                selected = self._select(contrast, images[contrast].get(session, []))
+                if selected is None and contrast == "T1w":
+                    selected = self._from_other_session(images["T1w"], session)
+                if selected is None:
+                    continue
+                chosen[contrast] = selected
+                if selected.ambiguous:
+                    warnings.append(f"{contrast}: {selected.reason}; a filter file can choose another")
+            missing = [contrast for contrast in CONTRASTS if contrast not in chosen]
+            if missing:
+                raise MissingImageError(
+                    f"{session_label(participant, session)} has no {' and no '.join(missing)}",
+                    "all of T1w, T2w and T2starw are needed; a filter file can name them",
+                )
+        except MbsegError as problem:
+            return Session(participant, session, chosen, tuple(warnings), problem)
+        return Session(participant, session, chosen, tuple(warnings))
+
+    def _select(self, contrast: str, candidates: list[Candidate]) -> Selected | None:
+        return select(candidates, filtered=contrast in self.filters, echo=self.settings.t2star_echo)
+
+    def _from_other_session(self, by_session: dict, session: str | None) -> Selected | None:
+        """Take the T1w of another session of the participant: anatomy changes little, and it is registered anyway."""
+        for other in sorted((s for s in by_session if s != session), key=lambda s: s or ""):
+            selected = self._select("T1w", by_session[other])
+            where = f"from ses-{other}" if other else "from the participant's folder"
+            return Selected(
+                selected.paths, f"{where}, as this session has none; {selected.reason}", selected.header,
+                selected.ambiguous,
+            )  # fmt: skip
+        return None
+
+    def _by_session(self, participant: str, contrast: str) -> dict[str | None, list[Candidate]]:
+        names = self._names(contrast)
+        query: dict[str, Any] = {"suffix": [suffix for suffix, _ in names], "extension": [".nii", ".nii.gz"]}
+        query |= self.filters.get(contrast, {})
+        query["subject"] = participant
+        grouped: dict[str | None, list] = defaultdict(list)
+        for file in self.layout.get(**query):
+            if self._is_usable(contrast, file):
+                grouped[file.entities.get("session")].append(file)
+        return {session: self._candidates(contrast, files, names) for session, files in grouped.items()}
+
+    def _names(self, contrast: str) -> list[tuple[str, str]]:
+        """Return (suffix, ending of the file name) looked for, best first."""
+        if contrast != "T2starw":
+            return [(contrast, contrast)]
+        endings = self.settings.t2star_suffix or T2STAR_SUFFIXES
+        return [(ending.rsplit("_", 1)[-1], ending) for ending in endings]
+
+    def _is_usable(self, contrast: str, file: Any) -> bool:
+        """Leave out phase, projections and misnamed images, except where the user's filter asks for them."""
+        if contrast in self.filters:
+            return True
+        name, entities = Path(file.path).name, file.entities
+        if entities.get("part") in ("phase", "real", "imag") or _PROJECTION.search(name):
+            return False
+        if contrast == "T2starw":
+            return any(name.split(".")[0].endswith(f"_{ending}") for _, ending in self._names(contrast))
+        return not (contrast == "T2w" and _NOT_T2W.search(str(entities.get("acquisition", ""))))
+
+    def _candidates(self, contrast: str, files: list, names: list[tuple[str, str]]) -> list[Candidate]:
+        """Group the echoes of one acquisition; images with contrast agent come after those without."""
+        acquisitions: dict[str, list] = defaultdict(list)
+        for file in sorted(files, key=lambda f: f.path):
+            acquisitions[re.sub(r"_echo-\d+", "", file.path)].append(file)
+        candidates = []
+        for members in acquisitions.values():
+            members.sort(key=lambda f: int(f.entities.get("echo") or 0))
+            paths = tuple(Path(f.path) for f in members)
+            stem = paths[0].name.split(".")[0]
+            rank = next((i for i, (_, ending) in enumerate(names) if stem.endswith(f"_{ending}")), len(names))
+            rank += (len(names) + 1) * ("_ce-" in stem)
+            numbers = tuple(int(f.entities.get("echo") or 0) for f in members)
+            times = tuple(echo_time(p, Path(self.layout.root)) for p in paths) if len(paths) > 1 else ()
+            candidates.append(Candidate(paths, numbers if len(paths) > 1 else (), times, rank))
+        return candidates
+
+
+def echo_time(path: Path, root: Path) -> float | None:
+    """Return EchoTime (s) of an image from its sidecars, nearest first, or None if unknown or not above zero."""
+    value = sidecar(path, root).get("EchoTime")
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def sidecar(path: Path, root: Path) -> dict[str, Any]:
+    """Return the metadata of an image by the inheritance principle; unreadable sidecars count as absent."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    parts = set(stem.split("_"))
+    levels = [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
+    metadata: dict[str, Any] = {}
+    for folder in levels:
+        for candidate in sorted(folder.glob("*.json"), key=lambda p: (len(p.stem.split("_")), p.name)):
+            if set(candidate.stem.split("_")) <= parts and candidate.stem.endswith(stem.rsplit("_", 1)[-1]):
+                try:
+                    metadata |= json.loads(candidate.read_text(encoding="utf-8-sig"))
+                except (OSError, ValueError, TypeError):
+                    continue
+    return metadata

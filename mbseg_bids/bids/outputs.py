@@ -1,0 +1,282 @@
+"""What is written where: names of the derivatives, their sidecars, and the files of the dataset as a whole."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mbseg_bids import __version__
+from mbseg_bids.bids.inputs import session_label
+from mbseg_bids.data.columns import describe_columns
+from mbseg_bids.errors import CannotWriteError
+from mbseg_bids.imaging.labels import REGIONS
+
+RAW = "raw"
+"""Name of the input dataset in BIDS URIs, resolved by ``DatasetLinks``."""
+
+BIDS_VERSION = "1.10.0"
+
+BIDSIGNORE = ("figures", "*.html", "phenotype")
+"""What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
+in a phenotype table, so one row for each session cannot pass."""
+
+ENTITIES = ("space", "res", "label", "seg", "desc")
+"""Entities after subject and session, in the order the standard asks for."""
+
+DESCRIPTIONS = {
+    "brain": "Brain mask.",
+    "preproc": "Corrected for bias (N4); registered rigidly to the space named, by one interpolation.",
+}
+
+_LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
+_CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
+_PREPROC = "Corrected for intensity bias (N4), on the grid as acquired."
+_REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file of a session."""
+
+    name: str
+    """Name within the workflow."""
+    source: tuple[str, str]
+    """Workflow (``anatomy``, ``detection``, ``in_t1w``, ``in_template``) and the field that gives the file."""
+    suffix: str
+    space: str | None
+    entities: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    contrasts: tuple[str, ...] = ("T2starw", "T2w", "T1w")
+    """Input images it was computed from."""
+    table: str | None = None
+    """Columns of the table beside it, as named in ``data/columns.json``; ``regions`` for a table of labels."""
+    extension: str = ".nii.gz"
+    native: bool = False
+    """True if it must lie on the grid of the T2*-weighted image as acquired, to the bit."""
+
+
+def _lesion_outputs(source: str, space: str) -> tuple[Output, ...]:
+    mask = {"Type": "Lesion", "Description": "Cerebral microbleeds."}
+    return (
+        Output(f"mask_{source}", (source, "cmb_mask"), "mask", space, {"label": "CMB"}, mask),
+        Output(f"dseg_{source}", (source, "cmb_dseg"), "dseg", space, {"seg": "CMB"},
+               {"Description": f"{_LESIONS} It stands beside the image in space-T2starw."}),
+    )  # fmt: skip
+
+
+NATIVE_OUTPUTS: tuple[Output, ...] = (
+    Output("mask", ("detection", "cmb_mask"), "mask", "T2starw", {"label": "CMB"},
+           {"Type": "Lesion", "Description": "Cerebral microbleeds."}, native=True),
+    Output("probseg", ("detection", "cmb_probseg"), "probseg", "T2starw", {"label": "CMB"},
+           {"Description": "Microbleed probability of the network, before any post-processing; zero outside "
+            "the search mask."}, native=True),
+    Output("dseg", ("detection", "cmb_dseg"), "dseg", "T2starw", {"seg": "CMB"}, {"Description": _LESIONS},
+           table="lesions", native=True),
+    Output("dseg_table", ("detection", "cmb_dseg_tsv"), "dseg", "T2starw", {"seg": "CMB"}, extension=".tsv"),
+    Output("candidates", ("detection", "candidates_dseg"), "dseg", "T2starw", {"seg": "CMBcandidates"},
+           {"Description": _CANDIDATES}, table="candidates", native=True),
+    Output("candidates_table", ("detection", "candidates_tsv"), "dseg", "T2starw", {"seg": "CMBcandidates"},
+           extension=".tsv"),
+    Output("t2star", ("anatomy", "t2star_native_preproc"), "T2starw", "T2starw", {"desc": "preproc"},
+           {"SkullStripped": False, "Description": _PREPROC}, ("T2starw",), native=True),
+    Output("t2w", ("anatomy", "t2w_det"), "T2w", "T2starw", {"desc": "preproc"},
+           {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
+           ("T2w", "T2starw")),
+    Output("t1w", ("anatomy", "t1w_det"), "T1w", "T2starw", {"desc": "preproc"},
+           {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
+           ("T1w", "T2starw")),
+    Output("brain", ("anatomy", "brain_native"), "mask", "T2starw", {"desc": "brain"},
+           {"Type": "Brain", "Description": "Brain mask."}, native=True),
+    Output("regions", ("anatomy", "regions_native"), "dseg", "T2starw", {"seg": "regions"},
+           {"Description": _REGIONS_TEXT}, table="regions", native=True),
+)  # fmt: skip
+
+T1W_OUTPUTS: tuple[Output, ...] = (
+    *_lesion_outputs("in_t1w", "T1w"),
+    Output("t1w_t1w", ("anatomy", "t1w_preproc"), "T1w", None, {"desc": "preproc"},
+           {"SkullStripped": False, "Description": _PREPROC}, ("T1w",)),
+    Output("brain_t1w", ("anatomy", "brain_t1w"), "mask", "T1w", {"desc": "brain"},
+           {"Type": "Brain", "Description": "Brain mask."}, ("T1w",)),
+    Output("regions_t1w", ("anatomy", "regions_t1w"), "dseg", "T1w", {"seg": "regions"},
+           {"Description": _REGIONS_TEXT}, ("T1w",), table="regions"),
+)  # fmt: skip
+
+
+def template_outputs(template: str) -> tuple[Output, ...]:
+    """Return the outputs in the space of a template."""
+    return _lesion_outputs("in_template", template)
+
+
+def derivative_path(
+    participant: str,
+    session: str | None,
+    *,
+    suffix: str,
+    extension: str = ".nii.gz",
+    space: str | None = None,
+    **entities: str,
+) -> Path:
+    """Return the path of a derivative of one session, relative to the output folder."""
+    given = {"space": space, **entities}
+    unknown = set(given) - set(ENTITIES)
+    if unknown:
+        raise ValueError(f"unknown entity {sorted(unknown)[0]}; one of: {', '.join(ENTITIES)}")
+    parts = [session_label(participant, session)]
+    parts += [f"{entity}-{given[entity]}" for entity in ENTITIES if given.get(entity)]
+    folder = Path(f"sub-{participant}", *([f"ses-{session}"] if session else []), "anat")
+    return folder / ("_".join([*parts, suffix]) + extension)
+
+
+def output_path(output: Output, participant: str, session: str | None) -> Path:
+    """Return the path of an output of one session, relative to the output folder."""
+    return derivative_path(
+        participant,
+        session,
+        suffix=output.suffix,
+        extension=output.extension,
+        space=output.space,
+        **output.entities,
+    )
+
+
+def bids_uri(path: Path, bids_dir: Path) -> str:
+    """Return the BIDS URI of a file of the input dataset."""
+    return f"bids:{RAW}:{path.relative_to(bids_dir).as_posix()}"
+
+
+def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: Path) -> dict[str, Any]:
+    """Return the content of the JSON sidecar of an image output.
+
+    Parameters
+    ----------
+    output
+        Which output.
+    images
+        Input files by contrast.
+    bids_dir
+        Root of the input dataset.
+    """
+    metadata = dict(output.metadata)
+    reference = {"T2starw": "T2starw", "T1w": "T1w"}.get(output.space or "")
+    if reference:
+        metadata["SpatialReference"] = bids_uri(next(iter(images[reference])), bids_dir)
+    metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in output.contrasts for p in images[contrast]]
+    if output.table in ("lesions", "candidates"):
+        metadata |= describe_columns(output.table)
+        metadata["index"] = metadata["index"] | {"Format": "integer"}
+    elif output.table == "regions":
+        metadata |= {
+            "index": {"Description": "Value in the image.", "Format": "integer"},
+            "name": {"Description": "Name of the region."},
+        }
+    return metadata
+
+
+def regions_table() -> str:
+    """Return the table of region labels as TSV text."""
+    return "index\tname\n" + "".join(f"{index}\t{name}\n" for index, name in REGIONS.items())
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file so that a reader, or a killed run, never sees half of it.
+
+    Raises
+    ------
+    CannotWriteError
+        If the file system refuses.
+    """
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write JSON in the same atomic way."""
+    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file in the same atomic way."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CannotWriteError(f"cannot write {path}: {error.strerror or error}", "free space or rights") from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> None:
+    """Write the files that describe the derivative dataset as a whole.
+
+    Parameters
+    ----------
+    output_dir, bids_dir
+        Roots of output and input.
+    source
+        dataset_description of the input.
+    """
+    write_json(output_dir / "dataset_description.json", _description(output_dir, bids_dir, source))
+    rows = "".join(f"desc-{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
+    write_text(output_dir / "descriptions.tsv", "desc_id\tdescription\n" + rows)
+    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
+    write_text(output_dir / "README.md", _README)
+    changes = output_dir / "CHANGES"
+    if not changes.exists():  # the user may keep a history here
+        write_text(changes, f"{__version__}\n  - First results of mbseg-bids {__version__}.\n")
+
+
+def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Link to the input by a relative path: an absolute one would name this machine, and be wrong on the next."""
+    link = Path(os.path.relpath(bids_dir.resolve(), output_dir.resolve())).as_posix()
+    generated = {"Name": "mbseg-bids", "Version": __version__, "Description": "Segmentation of cerebral microbleeds."}
+    container = os.environ.get("MBSEG_CONTAINER")  # set in the images that the project builds
+    if container:
+        generated["Container"] = {"Type": container.split(":", 1)[0], "Tag": container}
+    description: dict[str, Any] = {
+        "Name": "Cerebral microbleeds (mbseg-bids)",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [generated],
+        "DatasetLinks": {RAW: link},
+    }
+    if source.get("DatasetDOI"):
+        description["SourceDatasets"] = [{"URL": _doi_url(str(source["DatasetDOI"]))}]
+    if source.get("License"):
+        description["License"] = source["License"]
+    return description
+
+
+def _doi_url(doi: str) -> str:
+    return doi if doi.startswith("http") else "https://doi.org/" + doi.removeprefix("doi:")
+
+
+_README = """\
+# Cerebral microbleeds
+
+Made by mbseg-bids from a BIDS dataset with T1w, T2w and T2*-weighted images, after Dadar et al. 2022.
+
+- `sub-X.html`: report of a participant; open it first.
+- `sub-X/[ses-Y/]anat/*_space-T2starw_label-CMB_mask.nii.gz`: microbleeds on the grid of the T2*-weighted image.
+- `sub-X/[ses-Y/]anat/*_space-T2starw_seg-CMB_dseg.tsv`: one row for each microbleed; columns are described in the
+  `.json` beside it.
+- `sub-X/[ses-Y/]anat/*_space-T2starw_seg-CMBcandidates_dseg.tsv`: every candidate, and why it was rejected.
+- `phenotype/microbleeds.tsv`: one row for each session, after the group level was run.
+- `logs/`: settings, warnings and the methods text (`CITATION.md`).
+
+A segmentation is no diagnosis: look at the report.
+"""

@@ -1,0 +1,30 @@
+"""The group level: tables of all sessions in the output folder."""
+
+from mbseg_bids.bids.validation import check_distinct, check_writable
+from mbseg_bids.cli.environment import prepare_folders
+from mbseg_bids.cli.parser import Request
+from mbseg_bids.errors import NothingSelectedError
+
+
+def run_group(request: Request) -> str:
+    """Gather the tables of the sessions that the participant level has finished; return what was done.
+
+    Raises
+    ------
+    NothingSelectedError
+        If no session is finished.
+    """
+    marks = sorted((request.output_dir / "logs").glob("sub-*_done.json"))
+    if not marks:
+        raise NothingSelectedError(
+            f"no finished session in {request.output_dir}", "run the participant level first, with the same folder"
+        )
+    if request.dry_run:
+        return f"dry run: the group tables would be made from {len(marks)} sessions"
+    check_distinct(request.output_dir, request.bids_dir)
+    check_writable(request.output_dir, "output folder")
+    prepare_folders(request.work_dir)
+    from mbseg_bids.group.build import build_group
+
+    build_group(request.output_dir)
+    return f"group tables of {len(marks)} sessions are in {request.output_dir / 'phenotype'}"

@@ -1,0 +1,299 @@
+"""Command line of the BIDS App. Only the standard library is imported here, so that ``--help`` answers at once."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from mbseg_bids import __version__
+from mbseg_bids.errors import UnknownLevelError, UsageError
+from mbseg_bids.settings import Device, RegistrationPreset, Settings, from_toml
+
+LEVELS = ("participant", "group")
+OUTPUT_SPACES = ("T1w", "template")
+DEVICES = get_args(Device)
+PRESETS = get_args(RegistrationPreset)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, checked as far as the command line alone can be."""
+
+    bids_dir: Path
+    output_dir: Path
+    level: str
+    work_dir: Path
+    settings: Settings
+    participants: tuple[str, ...] = ()
+    """Labels without ``sub-``; empty means all."""
+    sessions: tuple[str, ...] = ()
+    """Labels without ``ses-``; empty means all."""
+    filter_file: Path | None = None
+    database_dir: Path | None = None
+    skip_validation: bool = False
+    derivatives: dict[str, Path] = field(default_factory=dict)
+    fs_subjects_dir: Path | None = None
+    plugin_file: Path | None = None
+    dry_run: bool = False
+    reports_only: bool = False
+    boilerplate_only: bool = False
+    verbosity: int = 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises instead of exiting with argparse's own code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``mbseg-bids``."""
+    parser = _Parser(
+        prog="mbseg-bids",
+        description="Segment cerebral microbleeds on the T1w, T2w and T2*-weighted images of a BIDS dataset.",
+        epilog="Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing "
+        "selected; 64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary.",
+    )
+    parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
+    parser.add_argument("output_dir", type=Path, help="where the derivatives go")
+    parser.add_argument("analysis_level", metavar="{participant,group}", help="participant: segment; group: tables")
+    parser.add_argument("--version", action="version", version=f"mbseg-bids {__version__}")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: what each step logs")
+    _add_selection(parser.add_argument_group("what to process"))
+    _add_reuse(parser.add_argument_group("results to reuse"))
+    _add_method(parser.add_argument_group("method"))
+    _add_resources(parser.add_argument_group("resources"))
+    _add_running(parser.add_argument_group("running"))
+    return parser
+
+
+def parse_request(argv: Sequence[str]) -> Request:
+    """Turn the command line into a :class:`Request`.
+
+    Raises
+    ------
+    UsageError
+        On unknown or contradicting options, or an invalid value or settings file.
+    UnknownLevelError
+        If the analysis level is neither participant nor group.
+    """
+    args = build_parser().parse_args(argv)
+    if args.analysis_level not in LEVELS:
+        raise UnknownLevelError(f"unknown analysis level {args.analysis_level!r}", f"one of: {', '.join(LEVELS)}")
+    if args.reports_only and args.boilerplate_only:
+        raise UsageError("--reports-only and --boilerplate-only exclude each other", "give one of them")
+    return Request(
+        bids_dir=args.bids_dir.absolute(),
+        output_dir=args.output_dir.absolute(),
+        level=args.analysis_level,
+        work_dir=args.work_dir.absolute(),
+        settings=_settings(args),
+        participants=_labels(args.participant_label, "sub-"),
+        sessions=_labels(args.session_label, "ses-"),
+        filter_file=args.bids_filter_file,
+        database_dir=args.bids_database_dir,
+        skip_validation=args.skip_bids_validation,
+        derivatives=_named_paths(args.derivatives),
+        fs_subjects_dir=args.fs_subjects_dir and args.fs_subjects_dir.absolute(),
+        plugin_file=args.nipype_plugin_file,
+        dry_run=args.dry_run,
+        reports_only=args.reports_only,
+        boilerplate_only=args.boilerplate_only,
+        verbosity=args.verbose,
+    )
+
+
+def _add_selection(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--participant-label",
+        "--participant_label",
+        nargs="+",
+        metavar="LABEL",
+        help="participants to process, with or without sub- (default: all)",
+    )
+    add(
+        "--session-label",
+        "--session_label",
+        "--session-id",
+        nargs="+",
+        metavar="LABEL",
+        help="sessions to process, with or without ses- (default: all)",
+    )
+    add(
+        "--bids-filter-file",
+        type=Path,
+        metavar="FILE",
+        help="JSON with entity filters for t1w, t2w and t2starw; other keys are ignored",
+    )
+    add(
+        "--bids-database-dir",
+        type=Path,
+        metavar="DIR",
+        help="pybids index to read, or to make for the whole dataset if it does not exist yet",
+    )
+    add("--skip-bids-validation", action="store_true", help="do not check dataset_description.json")
+    add(
+        "--t2star-suffix",
+        nargs="+",
+        metavar="NAME",
+        help="names of the T2*-weighted image, best first, such as T2starw, acq-swi_T2starw, swi, MEGRE "
+        "(default: every known name)",
+    )
+    add(
+        "--t2star-echo",
+        metavar="{mean,N}",
+        help="of a multi-echo magnitude: the mean of the echoes from 10 to 45 ms, or echo N (default: mean)",
+    )
+
+
+def _add_reuse(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "-d",
+        "--derivatives",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="derivatives to reuse (sMRIPrep, fMRIPrep, SynthSeg, a brain or WMH mask); may be repeated",
+    )
+    add("--fs-subjects-dir", type=Path, metavar="DIR", help="FreeSurfer or FastSurfer subjects to take aseg from")
+
+
+def _add_method(group: Any) -> None:
+    add = group.add_argument
+    add("--ratio-threshold", type=float, metavar="R", help="smallest ring / voxel intensity ratio (default: 1.2)")
+    add("--ratio-threshold-deep-gm", type=float, metavar="R", help="the same in deep grey matter (default: 1.4)")
+    add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
+    add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
+    add("--weights", metavar="NAME|FILE", help="shipped weights, or a safetensors file (default: default)")
+    add("--registration", metavar="{default,coarse}", help="coarse: 2 mm template registration, for demos and tests")
+    add("--output-spaces", nargs="*", metavar="SPACE", help="beside the T2* grid: T1w, template (default: both)")
+    add("--random-seed", type=int, metavar="N", help="seed of everything random (default: 0)")
+    add("--config-file", type=Path, metavar="FILE", help="TOML settings; options on the command line win")
+
+
+def _add_resources(group: Any) -> None:
+    add = group.add_argument
+    add("--n-cpus", "--n_cpus", "--nprocs", type=int, metavar="N", help="processes at once (default: all CPUs)")
+    add("--omp-nthreads", type=int, metavar="N", help="threads of one process (default: all CPUs, at most 8)")
+    add("--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that may be used")
+    add("--device", metavar="{auto,cpu,cuda}", help="where the network runs (default: auto)")
+    add("--batch-size", type=int, metavar="N", help="patches classified at once (default: 64)")
+    add("--nipype-plugin-file", type=Path, metavar="FILE", help="nipype plugin and its arguments, JSON or YAML")
+    add("--resource-monitor", action="store_true", default=None, help="record memory and CPU use in the work folder")
+
+
+def _add_running(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "-w",
+        "--work-dir",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="intermediate results; the same folder lets a stopped run continue (default: ./work)",
+    )
+    add("--clean-workdir", action="store_true", default=None, help="first remove what earlier runs left there")
+    add("--stop-on-first-crash", action="store_true", default=None, help="do not go on with other sessions")
+    add("--dry-run", action="store_true", help="say what would run, for whom, and what is missing; write nothing")
+    add("--reports-only", action="store_true", help="only make the reports again, from the output folder")
+    add("--boilerplate-only", action="store_true", help="only write the methods text, logs/CITATION.md")
+    add("--write-graph", action="store_true", default=None, help="write the workflow graph to logs/")
+
+
+_OPTION_OF_SETTING = {
+    "inputs": {"t2star_suffix": "t2star_suffix", "t2star_echo": "t2star_echo"},
+    "anatomy": {"registration": "registration", "random_seed": "random_seed"},
+    "detection": {
+        "ratio_threshold": "ratio_threshold",
+        "ratio_threshold_deep_gm": "ratio_threshold_deep_gm",
+        "probability_threshold": "probability_threshold",
+        "exhaustive": "exhaustive",
+        "weights": "weights",
+    },
+    "outputs": {"spaces": "output_spaces"},
+    "execution": {
+        "n_procs": "n_cpus",
+        "omp_nthreads": "omp_nthreads",
+        "mem_gb": "mem_gb",
+        "device": "device",
+        "batch_size": "batch_size",
+        "stop_on_first_crash": "stop_on_first_crash",
+        "resource_monitor": "resource_monitor",
+        "write_graph": "write_graph",
+        "clean_workdir": "clean_workdir",
+    },
+}
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    cpus = _usable_cpus()
+    base = Settings().override(execution={"n_procs": cpus, "omp_nthreads": min(cpus, 8)})
+    from_file = from_toml(args.config_file, base) if args.config_file else base
+    given = {
+        table: {key: getattr(args, option) for key, option in options.items() if getattr(args, option) is not None}
+        for table, options in _OPTION_OF_SETTING.items()
+    }
+    settings = from_file.override(**given)
+    _check_values(settings)
+    return settings
+
+
+def _usable_cpus() -> int:
+    """Return the number of CPUs this process may use, which a cluster or container sets below the machine's."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def _check_values(settings: Settings) -> None:
+    """Refuse values that no run could use, naming the option."""
+    detection, execution, outputs = settings.detection, settings.execution, settings.outputs
+    checks = [
+        (0 < detection.probability_threshold <= 1, "--probability-threshold", "give a number above 0, at most 1"),
+        (detection.ratio_threshold >= 1, "--ratio-threshold", "give a number of 1 or more"),
+        (detection.ratio_threshold_deep_gm >= 1, "--ratio-threshold-deep-gm", "give a number of 1 or more"),
+        (execution.n_procs >= 1, "--n-cpus", "give a whole number of 1 or more"),
+        (execution.omp_nthreads >= 1, "--omp-nthreads", "give a whole number of 1 or more"),
+        (execution.batch_size >= 1, "--batch-size", "give a whole number of 1 or more"),
+        (execution.mem_gb is None or execution.mem_gb > 0, "--mem-gb", "give a number above 0"),
+        (settings.anatomy.random_seed >= 0, "--random-seed", "give a whole number of 0 or more"),
+        (execution.device in DEVICES, "--device", f"one of: {', '.join(DEVICES)}"),
+        (settings.anatomy.registration in PRESETS, "--registration", f"one of: {', '.join(PRESETS)}"),
+        (set(outputs.spaces) <= set(OUTPUT_SPACES), "--output-spaces", f"any of: {', '.join(OUTPUT_SPACES)}"),
+        (
+            settings.inputs.t2star_echo == "mean" or settings.inputs.t2star_echo.isdecimal(),
+            "--t2star-echo",
+            "give mean or the number of an echo",
+        ),
+    ]
+    for valid, option, remedy in checks:
+        if not valid:
+            raise UsageError(f"the value of {option} cannot be used", remedy)
+
+
+def _labels(values: Sequence[str] | None, prefix: str) -> tuple[str, ...]:
+    """Return labels without their prefix, each once, in the order given; ``a,b`` and ``a b`` are the same."""
+    given = [label for value in values or () for label in value.replace(",", " ").split()]
+    labels = [label.removeprefix(prefix) for label in given]
+    bad = [label for label in labels if not label.replace("+", "").isalnum()]
+    if bad:
+        raise UsageError(f"not a BIDS label: {bad[0]!r}", "labels are letters and digits")
+    return tuple(dict.fromkeys(labels))
+
+
+def _named_paths(values: Sequence[str]) -> dict[str, Path]:
+    named = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals:
+            name, path = Path(value).name, value
+        if not name or not path:
+            raise UsageError(f"--derivatives {value!r} is not NAME=PATH", "such as fmriprep=/data/fmriprep")
+        named[name] = Path(path).absolute()
+    return named

@@ -1,0 +1,116 @@
+"""What a run will do: which sessions are computed, which are finished already, which cannot run."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mbseg_bids import __version__
+from mbseg_bids.bids import progress, reuse
+from mbseg_bids.bids.inputs import Session
+from mbseg_bids.cli.parser import Request
+
+SOFTWARE = (
+    "nibabel",
+    "nilearn",
+    "nipype",
+    "numpy",
+    "pandas",
+    "picsl-greedy",
+    "pybids",
+    "scipy",
+    "SimpleITK",
+    "torch",
+    "torchvision",
+)
+"""Distributions whose versions are recorded with each session."""
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """A session that can run, with what it reuses."""
+
+    session: Session
+    fingerprint: str
+    """Of inputs and settings; a finished session with the same one need not run again."""
+    facts: Mapping[str, Any]
+    """What its summary says before anything is computed: inputs, settings, software, warnings."""
+    reused: Mapping[str, Path] = field(default_factory=dict)
+    """Files by input of the anatomy workflow."""
+    done: bool = False
+    """True if an earlier run has finished it."""
+
+
+def plan_sessions(sessions: Sequence[Session], request: Request) -> list[SessionPlan]:
+    """Plan every session that has no problem."""
+    software = software_versions()
+    return [_plan(session, request, software) for session in sessions if session.problem is None]
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of what the results depend on."""
+    versions = {"mbseg-bids": __version__, "Python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def describe(sessions: Sequence[Session], plans: Sequence[SessionPlan], bids_dir: Path) -> str:
+    """Return, as text, what would run for whom and what is missing."""
+    by_label = {plan.session.label: plan for plan in plans}
+    lines = []
+    for session in sessions:
+        plan = by_label.get(session.label)
+        state = "finished already" if plan and plan.done else "would run" if plan else f"cannot run: {session.problem}"
+        lines.append(f"{session.label}: {state}")
+        for contrast, image in session.images.items():
+            names = ", ".join(path.relative_to(bids_dir).as_posix() for path in image.paths)
+            lines.append(f"  {contrast}: {names} ({image.reason})")
+        for role, path in plan.reused.items() if plan else ():
+            lines.append(f"  {role}: {path} (reused)")
+        lines += [f"  warning: {warning}" for warning in session.warnings]
+    return "\n".join(lines)
+
+
+def _plan(session: Session, request: Request, software: Mapping[str, str]) -> SessionPlan:
+    t1w_session = session.images["T1w"].paths[0].parent.parent.name
+    reused = reuse.find_reusable(
+        session.participant,
+        t1w_session.removeprefix("ses-") if t1w_session.startswith("ses-") else None,
+        request.derivatives,
+        request.fs_subjects_dir,
+    )
+    files = {contrast: image.paths for contrast, image in session.images.items()}
+    files |= {role: (path,) for role, path in reused.items()}
+    weights = Path(request.settings.detection.weights)
+    if weights.is_file():
+        files["weights"] = (weights,)
+    manifest = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
+    if "weights" not in files and manifest.is_file():
+        files["weights"] = (manifest,)
+    fingerprint = progress.fingerprint(files, request.settings)
+    settings = request.settings.as_dict()
+    facts = {
+        "participant": session.participant,
+        "session": session.session,
+        "inputs": {contrast: _input_facts(image, request.bids_dir) for contrast, image in session.images.items()},
+        "reused": {role: str(path) for role, path in reused.items()},
+        "settings": {table: settings[table] for table in progress.RESULT_TABLES},
+        "warnings": list(session.warnings),
+        "software": dict(software),
+    }
+    done = progress.is_done(request.output_dir, session.label, fingerprint)
+    return SessionPlan(session, fingerprint, facts, reused, done)
+
+
+def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:
+    paths = [path.relative_to(bids_dir).as_posix() for path in image.paths]
+    facts = {"path": paths[0], "reason": image.reason, "shape": list(image.header.shape)}
+    if len(paths) > 1:
+        facts["paths"] = paths
+    return facts | {"spacing": [round(size, 4) for size in image.header.spacing]}

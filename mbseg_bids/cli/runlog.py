@@ -1,0 +1,103 @@
+"""What a run leaves in ``logs/``: its settings, what happened, and how each session ended."""
+
+import datetime
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mbseg_bids.bids.outputs import write_text
+from mbseg_bids.cli.parser import Request
+
+PACKAGE_LOGGERS = ("mbseg", "nipype.workflow", "nipype.interface")
+
+
+def host_folders(request: Request) -> dict[str, str]:
+    """Return the folders of this machine, each with what is written instead of it: outputs travel, paths do not."""
+    folders = {
+        str(request.bids_dir): "<bids_dir>",
+        str(request.output_dir): "<output_dir>",
+        str(request.work_dir): "<work_dir>",
+        str(Path(__file__).parents[1]): "<mbseg_bids>",
+        os.path.expanduser("~"): "<home>",
+    }
+    folders |= {str(path): f"<{name}>" for name, path in request.derivatives.items()}
+    if request.fs_subjects_dir:
+        folders[str(request.fs_subjects_dir)] = "<fs_subjects_dir>"
+    return {folder: name for folder, name in folders.items() if len(folder) > 1}
+
+
+def hide(text: str, folders: Mapping[str, str]) -> str:
+    """Return a text without the folders of this machine, the longest replaced first."""
+    for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):
+        text = text.replace(folder, name)
+    return text
+
+
+class RunLog:
+    """Log file and records of one run, under a name of its own: several runs may share an output folder."""
+
+    def __init__(self, request: Request) -> None:
+        self.folders = host_folders(request)
+        self.folder = request.output_dir / "logs"
+        started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        self.stem = f"run-{started}-{secrets.token_hex(2)}"
+        self._settings = request.settings.to_toml()
+        self._handlers: list[logging.Handler] = []
+
+    def __enter__(self) -> Self:
+        write_text(self.folder / f"{self.stem}_settings.toml", hide(self._settings, self.folders))
+        to_file = logging.FileHandler(self.folder / f"{self.stem}.log", encoding="utf-8")
+        to_file.setFormatter(_HidingFormatter("%(asctime)s %(levelname)s %(message)s", self.folders))
+        to_file.setLevel(logging.INFO)
+        to_file.addFilter(lambda record: record.name != "nipype.workflow" or record.levelno >= logging.WARNING)
+        self._handlers = [to_file]
+        for name in PACKAGE_LOGGERS:
+            logger = logging.getLogger(name)
+            logger.addHandler(to_file)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handler in self._handlers:
+            for name in PACKAGE_LOGGERS:
+                logging.getLogger(name).removeHandler(handler)
+            handler.close()
+
+    def write_sessions(self, rows: Iterable[tuple[str, str, int, str]]) -> None:
+        """Write how each session ended: label, outcome, exit code, reason."""
+        lines = ["session\toutcome\texit_code\treason"]
+        lines += ["\t".join(map(str, (label, outcome, code, reason or "n/a"))) for label, outcome, code, reason in rows]
+        write_text(self.folder / f"{self.stem}_sessions.tsv", hide("\n".join(lines) + "\n", self.folders))
+
+
+class TerminalFilter(logging.Filter):
+    """Lets through to the terminal what was asked for with ``-v``; the log file has more."""
+
+    def __init__(self, verbosity: int) -> None:
+        super().__init__()
+        levels = {
+            "mbseg": (logging.INFO, logging.DEBUG, logging.DEBUG),
+            "nipype.interface": (logging.WARNING, logging.INFO, logging.DEBUG),
+            "nipype": (logging.CRITICAL, logging.ERROR, logging.DEBUG),
+            "": (logging.ERROR, logging.WARNING, logging.INFO),
+        }
+        self._levels = {name: by_verbosity[min(verbosity, 2)] for name, by_verbosity in levels.items()}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide by the level of the nearest logger that has one."""
+        name = next(n for n in self._levels if n == "" or record.name == n or record.name.startswith(n + "."))
+        return record.levelno >= self._levels[name]
+
+
+class _HidingFormatter(logging.Formatter):
+    def __init__(self, text: str, folders: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self._folders = folders
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record), self._folders)

@@ -1,0 +1,79 @@
+"""``mbseg simulate``: a BIDS dataset of simulated scans with known microbleeds."""
+
+import argparse
+from pathlib import Path
+
+GEOMETRIES = {
+    "1x1x3": (1.0, 1.0, 3.0),
+    "1x1x2": (1.0, 1.0, 2.0),
+    "1x1x1": (1.0, 1.0, 1.0),
+    "0.5x0.5x0.8": (0.5, 0.5, 0.8),
+    "0.45x0.45x4": (0.45, 0.45, 4.0),
+    "0.9x0.9x5": (0.9, 0.9, 5.0),
+}
+"""Voxels of the T2*-weighted scan in mm, slice last."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("output", type=Path, help="new folder for the BIDS dataset; the truth is in derivatives/truth")
+    parser.add_argument("--participants", type=int, default=2, metavar="N", help="how many (default 2)")
+    parser.add_argument(
+        "--sessions",
+        type=int,
+        nargs="+",
+        default=[1],
+        metavar="M",
+        help="sessions of participants in turn ('2 1': two for the first, one for the next); 1: no such level",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument(
+        "--labelmaps",
+        type=Path,
+        metavar="DIR",
+        help="NIfTI label maps with FreeSurfer numbers to make heads from (default: the atlas of this package)",
+    )
+    parser.add_argument(
+        "--lesions",
+        type=int,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="microbleeds per participant (default: drawn by age and hypertension)",
+    )
+    parser.add_argument("--geometry", choices=GEOMETRIES, default="1x1x3", help="T2* voxel in mm (default 1x1x3)")
+    parser.add_argument("--field-strength", type=float, choices=(1.5, 3.0), default=3.0, help="tesla (default 3)")
+    parser.add_argument("--echo-time", type=float, default=22.0, metavar="MS", help="of the T2* scan (default 22 ms)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the dataset and print what it holds."""
+    from mbseg_bids.errors import UsageError
+    from mbseg_bids.simulation.dataset import DatasetPlan, write_dataset
+    from mbseg_bids.simulation.labelmaps import bundled_head, read_labelmaps
+    from mbseg_bids.simulation.protocol import Protocol
+
+    if args.participants < 1 or min(args.sessions) < 1:
+        raise UsageError("there must be at least one participant and one session", "give numbers of 1 or more")
+    if args.lesions and not 0 <= args.lesions[0] <= args.lesions[1]:
+        raise UsageError("--lesions MIN MAX needs 0 <= MIN <= MAX", "swap or raise the numbers")
+    if args.echo_time <= 0:
+        raise UsageError("--echo-time must be positive", "give it in milliseconds")
+    if args.labelmaps is None:
+        labelmap, grey_white = bundled_head()
+        labelmaps = [labelmap]
+    else:
+        labelmaps, grey_white = read_labelmaps(args.labelmaps, limit=args.participants), None
+    plan = DatasetPlan(
+        participants=args.participants,
+        sessions=tuple(args.sessions),
+        seed=args.seed,
+        lesions=tuple(args.lesions) if args.lesions else None,
+        protocol=Protocol(
+            field_strength=args.field_strength, spacing=GEOMETRIES[args.geometry], echo_time=args.echo_time
+        ),
+    )
+    made = write_dataset(args.output, labelmaps, plan, grey_white=grey_white)
+    for row in made.to_dict("records"):
+        visit = " ".join(part for part in (row["participant_id"], row["session_id"]) if isinstance(part, str))
+        print(f"{visit}: {row['n_microbleeds']} microbleeds to be seen")
+    return 0

@@ -1,0 +1,59 @@
+"""Asking the network about few voxels: the darkest of their neighbourhood first, then outwards from what is positive.
+
+A microbleed has a darkest voxel. Once the network says no to that, what surrounds it is not asked about. Everything it
+says yes to is followed to its end, so that a component found this way is, to the voxel, the one which classifying the
+whole mask would give. A component is missed only if the network says no to every seed in it, or it has none.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mbseg_bids.detection.components import TOUCHING
+
+Classify = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+"""From voxel indices, shape (N, 3), to probabilities, shape (N,)."""
+
+
+def local_minima(t2star: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the brain voxels that none of their eight in-plane neighbours in the brain is darker than.
+
+    Parameters
+    ----------
+    t2star, brain
+        Shape (I, J, K), detection grid (axis 2 across slices).
+    """
+    inside = brain & np.isfinite(t2star)
+    intensity = np.where(inside, t2star, np.inf)
+    return inside & (intensity <= ndimage.minimum_filter(intensity, size=(3, 3, 1), mode="nearest"))
+
+
+def search_outwards(
+    mask: npt.NDArray[np.bool_], seeds: npt.NDArray[np.bool_], classify: Classify, threshold: float
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Classify the seeds, then again and again the voxels of the mask that touch a positive one.
+
+    Parameters
+    ----------
+    mask, seeds
+        Shape (I, J, K): the voxels that may be asked about; those that are asked about first, if in the mask.
+    classify
+        Called with the voxels of one round, in array order.
+    threshold
+        Smallest probability of a positive voxel.
+
+    Returns
+    -------
+    Probabilities, float32 of shape (I, J, K), 0 where not asked; and where the network was asked.
+    """
+    probability = np.zeros(mask.shape, dtype=np.float32)
+    front = seeds & mask
+    asked = front.copy()
+    while front.any():
+        probability[front] = classify(np.argwhere(front))
+        positive = front & (probability >= threshold)
+        front = ndimage.binary_dilation(positive, TOUCHING) & mask & ~asked
+        asked |= front
+    return probability, asked

@@ -1,0 +1,84 @@
+"""What a session's detection came to, in plain values, and what about it should make a reader doubt."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
+from mbseg_bids.settings import DetectionSettings
+
+LARGE_SEARCH = 0.3
+"""Part of the brain in the search mask beyond which a T2* image is suspiciously dark or noisy; usual are 0.02-0.15."""
+
+
+def summarise(
+    lesions: pd.DataFrame, candidates: pd.DataFrame, search: dict[str, Any], settings: DetectionSettings
+) -> dict[str, Any]:
+    """Return counts, search, settings, weights, durations and warnings as values that JSON can hold.
+
+    Parameters
+    ----------
+    lesions, candidates
+        Tables of one session, columns as in ``data/columns.json``.
+    search
+        Of the classification: ``n_brain_voxels``, ``n_mask_voxels``, ``n_searched_voxels``, ``n_positive_voxels``,
+        ``highest_probability``, ``exhaustive``, ``weights``, ``duration_s``.
+    settings
+        Of the run.
+    """
+    by_region = lesions["region"].value_counts()
+    rejected = candidates.loc[candidates["status"] == "rejected", "reason"].value_counts()
+    search = dict(search)
+    weights, duration = search.pop("weights"), search.pop("duration_s")
+    return {
+        "n_lesions": len(lesions),
+        "n_lesions_by_region": {name: int(by_region.get(name, 0)) for name in [*REGIONS.values(), UNASSIGNED]},
+        "n_candidates": len(candidates),
+        "n_rejected_by_reason": {reason: int(n) for reason, n in sorted(rejected.items())},
+        "n_above_maximum_size": int(candidates["flags"].str.contains("above_maximum_size").sum()),
+        "search": search,
+        "settings": asdict(settings),
+        "weights": weights,
+        "duration_s": {"classification": duration},
+        "warnings": _warnings(lesions, candidates, search, weights, settings),
+    }
+
+
+def _warnings(
+    lesions: pd.DataFrame,
+    candidates: pd.DataFrame,
+    search: dict[str, Any],
+    weights: dict[str, Any],
+    settings: DetectionSettings,
+) -> list[str]:
+    warnings = []
+    searched, brain = search["n_searched_voxels"], search["n_brain_voxels"]
+    if searched == 0:
+        warnings.append(
+            f"No voxel searched: none of {brain} brain voxels is dark on T2*. Look at the T2* image and the brain mask."
+        )
+    elif search["n_positive_voxels"] == 0:
+        warnings.append(
+            f"No candidate: {searched} voxels searched, highest probability {search['highest_probability']:.3f} "
+            f"(threshold {settings.probability_threshold:g})."
+        )
+    elif lesions.empty:
+        reasons = candidates["reason"].value_counts()
+        listed = ", ".join(f"{n} by {reason}" for reason, n in sorted(reasons.items()))
+        warnings.append(f"No lesion: all {len(candidates)} candidates were rejected ({listed}).")
+    if not search["exhaustive"] and search["n_mask_voxels"] > LARGE_SEARCH * brain:
+        warnings.append(
+            f"{search['n_mask_voxels'] / brain:.0%} of the brain is dark against its surroundings (usually < 15 %): "
+            "the T2* image may be noisy or the brain mask wrong."
+        )
+    if (n := candidates["flags"].str.contains("above_maximum_size").sum()) > 0:
+        warnings.append(
+            f"{n} candidate(s) wider than {settings.maximum_diameter:g} mm: possible macrohaemorrhage, not counted."
+        )
+    if weights.get("patch_size") != settings.patch_size:
+        warnings.append(
+            f"The weights were trained on patches of {weights.get('patch_size')} mm: these were used, "
+            f"not the {settings.patch_size} mm of the settings."
+        )
+    return warnings

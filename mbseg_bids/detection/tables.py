@@ -1,0 +1,181 @@
+"""The lesion table and the table of candidates, on whichever grid the masks are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+from mbseg_bids.clinical.size import MINIMUM_DIAMETER, equal_sphere_diameter, size_class
+from mbseg_bids.data.columns import describe_columns
+from mbseg_bids.detection.components import centroids, position_order, renumber
+from mbseg_bids.settings import DetectionSettings
+
+NOTHING = "n/a"
+"""Missing value of a BIDS table."""
+DECIMALS = {
+    "volume_mm3": 3,
+    "diameter_mm": 2,
+    "x_mm": 2,
+    "y_mm": 2,
+    "z_mm": 2,
+    "probability_mean": 4,
+    "probability_max": 4,
+    "contrast_ratio": 3,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found out about one candidate or survivor on the detection grid; it holds on any grid.
+
+    ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise.
+    """
+
+    candidate: int
+    region: str
+    probability_mean: float
+    probability_max: float
+    contrast_ratio: float
+    ratio_threshold: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Tabulated:
+    """Lesions and tables on one grid. ``lesions``: int32, numbered as in the table from 1 without gaps."""
+
+    lesions: npt.NDArray[np.int32]
+    lesion_table: pd.DataFrame
+    candidate_table: pd.DataFrame
+
+
+def tabulate(
+    candidates: npt.NDArray[np.int32],
+    survivors: npt.NDArray[np.int32],
+    evidence_of_candidates: dict[int, Evidence],
+    evidence_of_survivors: dict[int, Evidence],
+    affine: npt.NDArray[np.float64],
+    slice_axis: int,
+    settings: DetectionSettings,
+) -> Tabulated:
+    """Apply the size rules to what survived the intensity ratio rule, and measure everything on the given grid.
+
+    The size rules come last and on the grid of the result, so that no table contradicts itself: a lesion listed with
+    a diameter is on the right side of the limits by that diameter.
+
+    Parameters
+    ----------
+    candidates, survivors
+        Labels of shape (i, j, k): components before and after the intensity ratio rule.
+    evidence_of_candidates, evidence_of_survivors
+        By label.
+    affine
+        Voxel indices of this grid to RAS+ mm.
+    slice_axis
+        Array axis across the slices of the acquisition.
+    settings
+        For ``minimum_diameter`` and ``maximum_diameter``.
+    """
+    measured = measure(survivors, affine, slice_axis)
+    verdicts = {label: _size_verdict(row["diameter_mm"], settings) for label, row in measured.items()}
+    order = [label for label in _order(survivors, affine) if verdicts[label] is None]
+    new_index = {label: index for index, label in enumerate(order, start=1)}
+
+    lesion_rows = []
+    for label in order:
+        evidence = evidence_of_survivors[label]
+        flags = _flags(evidence.flags, measured[label]["diameter_mm"], settings)
+        lesion_rows.append(_row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags))
+
+    became: dict[int, list[int]] = {label: [] for label in evidence_of_candidates}
+    for label, evidence in evidence_of_survivors.items():
+        became[evidence.candidate].append(label)
+    candidate_rows = []
+    for label, row in measure(candidates, affine, slice_axis).items():
+        kept = sorted(new_index[s] for s in became[label] if s in new_index)
+        reasons = {verdicts[s] for s in became[label]} - {None}
+        evidence = evidence_of_candidates[label]
+        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons)]
+        fate = {
+            "status": "kept" if kept else "rejected",
+            "reason": NOTHING if kept else min(reasons, default="intensity_ratio"),  # above_ before below_
+            "lesion_index": ",".join(map(str, kept)) or NOTHING,
+        }
+        candidate_rows.append(fate | _row(f"CAND-{label:03d}", label, row, evidence, flags))
+    return Tabulated(
+        renumber(survivors, order), as_table(lesion_rows, "lesions"), as_table(candidate_rows, "candidates")
+    )
+
+
+def measure(
+    labels: npt.NDArray[np.integer], affine: npt.NDArray[np.float64], slice_axis: int
+) -> dict[int, dict[str, int | float | str]]:
+    """Return size and place of every label present, by the names of the columns.
+
+    Volume is voxels times the volume of a voxel; (i, j, k) the voxel that holds the centroid, (x, y, z) the centroid.
+    """
+    voxel_volume = float(abs(np.linalg.det(affine[:3, :3])))
+    centres = centroids(labels, int(labels.max(initial=0)))
+    rows = {}
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        own = labels[box] == label
+        n_voxels = int(np.count_nonzero(own))
+        other_axes = tuple(axis for axis in range(3) if axis != slice_axis)
+        centre = centres[label - 1]
+        i, j, k = (int(v) for v in np.rint(centre))
+        x, y, z = affine[:3, :3] @ centre + affine[:3, 3]
+        volume = n_voxels * voxel_volume
+        rows[label] = {
+            "volume_mm3": volume,
+            "n_voxels": n_voxels,
+            "diameter_mm": equal_sphere_diameter(volume),
+            "size_class": size_class(volume),
+            **{"i": i, "j": j, "k": k, "x_mm": x, "y_mm": y, "z_mm": z},
+            "n_slices": int(np.count_nonzero(own.any(axis=other_axes))),
+        }
+    return rows
+
+
+def as_table(rows: list[dict], table: str) -> pd.DataFrame:
+    """Return rows as a table with exactly its documented columns, in their order, numbers rounded."""
+    frame = pd.DataFrame(rows, columns=list(describe_columns(table)))
+    # + 0.0 turns the negative zero that rounding makes into zero.
+    return frame.assign(**{c: frame[c].astype(float).round(n) + 0.0 for c, n in DECIMALS.items() if c in frame})
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a BIDS table: tab-separated, ``n/a`` for what is missing, the same bytes for the same values."""
+    table.to_csv(path, sep="\t", index=False, na_rep=NOTHING, lineterminator="\n")
+
+
+def _row(name: str, index: int, measures: dict, evidence: Evidence, flags: list[str]) -> dict:
+    return {
+        "index": index,
+        "name": name,
+        "region": evidence.region,
+        **measures,
+        "probability_mean": evidence.probability_mean,
+        "probability_max": evidence.probability_max,
+        "contrast_ratio": evidence.contrast_ratio,
+        "ratio_threshold": evidence.ratio_threshold,
+        "flags": ",".join(dict.fromkeys(flags)) or NOTHING,
+    }
+
+
+def _flags(flags: tuple[str, ...], diameter: float, settings: DetectionSettings) -> list[str]:
+    return [*flags, *(["below_minimum_size"] if diameter < max(MINIMUM_DIAMETER, settings.minimum_diameter) else [])]
+
+
+def _size_verdict(diameter: float, settings: DetectionSettings) -> str | None:
+    if diameter > settings.maximum_diameter:
+        return "above_maximum_size"
+    return "below_minimum_size" if diameter < settings.minimum_diameter else None
+
+
+def _order(labels: npt.NDArray[np.int32], affine: npt.NDArray[np.float64]) -> list[int]:
+    return position_order(labels, affine, int(labels.max(initial=0)))

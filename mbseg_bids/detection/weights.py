@@ -1,0 +1,188 @@
+"""Weights on disk: safetensors files, and the manifest that says what each must contain."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from mbseg_bids.detection.network import CHANNELS, build_network
+from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
+
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"
+"""Folder of the weights that come with the package."""
+
+MANIFEST = "manifest.json"
+_REMEDY = "install the package again, or give another file to --weights"
+
+
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """What must be known to use a network, kept in the header of its file.
+
+    Attributes
+    ----------
+    name
+        Short name, written into every result.
+    task
+        ``microbleed`` or ``csf``: what output 1 means; output 0 is everything else.
+    patch_size
+        Side of a patch, voxels of 1 mm.
+    input_size
+        Side to which the network's patches are resized.
+    channels
+        Contrasts in the order of the channels.
+    training
+        How it was trained, as plain values: data, settings, rounds.
+    sha256
+        Of the file; empty while it is not written.
+    """
+
+    name: str
+    task: str = "microbleed"
+    patch_size: int = 28
+    input_size: int = 224
+    channels: tuple[str, ...] = CHANNELS
+    training: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_weights(path: Path, model: nn.Module, metadata: WeightsMetadata) -> WeightsMetadata:
+    """Write a network: convolutions and the last layer in half precision, batch norms in single.
+
+    Returns
+    -------
+    The metadata with the SHA-256 of the file.
+    """
+    tensors = {
+        name: (value.half() if value.ndim > 1 else value.float()).contiguous()
+        for name, value in model.state_dict().items()
+        if value.is_floating_point()
+    }
+    header = {key: json.dumps(value) for key, value in asdict(metadata).items() if key != "sha256"}
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path, metadata=header)
+    except (OSError, SafetensorError) as error:
+        raise CannotWriteError(
+            f"cannot write weights {path}: {error}", "check the folder and the space left"
+        ) from error
+    return _with_hash(metadata, sha256(path))
+
+
+def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, WeightsMetadata]:
+    """Read a network for inference.
+
+    Parameters
+    ----------
+    name_or_path
+        ``default``, a name of the manifest, or the path of a file that :func:`save_weights` wrote. A file listed in a
+        ``manifest.json`` beside it must have the SHA-256 given there.
+
+    Returns
+    -------
+    The network in evaluation mode, single precision, and its metadata.
+
+    Raises
+    ------
+    UnreadableDataError
+        If the file is missing, truncated, not what the manifest says, or not of this network.
+    UsageError
+        If the name is neither in the manifest nor a file.
+    """
+    path, expected = _find(name_or_path)
+    if not path.is_file():
+        raise UnreadableDataError(f"no weights file {path}", _REMEDY)
+    found = sha256(path)
+    if expected is not None and found != expected:
+        raise UnreadableDataError(
+            f"weights {path} are damaged: SHA-256 is {found[:12]}..., not {expected[:12]}...", _REMEDY
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UnreadableDataError(f"cannot read weights {path}: {error}", _REMEDY) from error
+    metadata = _with_hash(_parse_header(header, path), found)
+    return _fill(tensors, path).eval(), metadata
+
+
+def write_manifest(folder: Path, default: str) -> None:
+    """List every weights file of a folder with size, SHA-256 and metadata; ``default`` is the name used by default."""
+    entries = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            metadata = _parse_header(file.metadata() or {}, path)
+        facts = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+        described = {k: v for k, v in asdict(metadata).items() if k not in ("name", "sha256", "training")}
+        entries[metadata.name] = facts | described
+    if default not in entries:
+        raise UsageError(f"no weights called {default} in {folder}", f"one of: {', '.join(entries) or 'none'}")
+    text = json.dumps({"default": default, "weights": entries}, indent=2) + "\n"
+    (Path(folder) / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find(name_or_path: str | Path) -> tuple[Path, str | None]:
+    manifest = _read_manifest(WEIGHTS_FOLDER)
+    name = manifest["default"] if name_or_path == "default" and manifest["default"] else str(name_or_path)
+    if name in manifest["weights"]:
+        entry = manifest["weights"][name]
+        return WEIGHTS_FOLDER / entry["file"], entry["sha256"]
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(["default", *manifest["weights"]]) if manifest["weights"] else "none are installed"
+        raise UsageError(f"no weights {name_or_path}", f"give the path of a file or a name: {known}")
+    beside = _read_manifest(path.parent)["weights"].values()
+    return path, next((entry["sha256"] for entry in beside if entry["file"] == path.name), None)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {"default": "", "weights": {}}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if all("file" in e and "sha256" in e for e in manifest["weights"].values()) and "default" in manifest:
+            return manifest
+        raise ValueError("an entry lacks its file or SHA-256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableDataError(f"cannot read {path}: {error}", _REMEDY) from error
+
+
+def _parse_header(header: Mapping[str, str], path: Path) -> WeightsMetadata:
+    names = {f.name for f in fields(WeightsMetadata)} - {"sha256"}
+    try:
+        values = {key: json.loads(value) for key, value in header.items() if key in names}
+        metadata = WeightsMetadata(**(values | {"channels": tuple(values["channels"])}))
+        if metadata.patch_size < 1 or metadata.input_size < 1:
+            raise ValueError("a size is not positive")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableDataError(f"weights {path} lack their metadata: {error}", _REMEDY) from error
+    return metadata
+
+
+def _fill(tensors: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    try:
+        model = build_network(tensors["fc.weight"].shape[0], seed=0)
+        counters = {k: v for k, v in model.state_dict().items() if not v.is_floating_point()}
+        model.load_state_dict(counters | {name: value.float() for name, value in tensors.items()})
+    except (KeyError, RuntimeError) as error:
+        raise UnreadableDataError(f"weights {path} are not of a ResNet-50: {str(error)[:200]}", _REMEDY) from error
+    return model
+
+
+def _with_hash(metadata: WeightsMetadata, digest: str) -> WeightsMetadata:
+    return WeightsMetadata(**{f.name: getattr(metadata, f.name) for f in fields(metadata)} | {"sha256": digest})

@@ -1,0 +1,34 @@
+"""Columns of the group table: their order and their descriptions, from ``data/group_columns.json``."""
+
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+from mbseg_bids.clinical.counts import REGION_NAMES
+from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
+from mbseg_bids.clinical.size import SIZE_CLASSES
+
+_REPEATED = {"REGION": REGION_NAMES, "SIZE": SIZE_CLASSES}
+
+
+def group_columns() -> dict[str, dict[str, Any]]:
+    """Return every column of the group table in its order, with its BIDS description."""
+    template = json.loads(files("mbseg_bids.data").joinpath("group_columns.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = {}
+    for name, description in template.items():
+        found.update(_expand(name, description))
+    return found
+
+
+def _expand(name: str, description: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    text = description["Description"].replace("PATTERN_CAVEAT", PATTERN_CAVEAT)
+    for placeholder, values in _REPEATED.items():
+        if name.endswith(placeholder):
+            for value in values:
+                yield (
+                    name.replace(placeholder, value),
+                    description | {"Description": text.replace(placeholder, value)},
+                )
+            return
+    yield name, description | {"Description": text}

@@ -1,0 +1,136 @@
+"""One row of the group table from the files of one session."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mbseg_bids.clinical.burden import at_least_five, more_than_ten
+from mbseg_bids.clinical.counts import LesionCounts, count_lesions
+from mbseg_bids.reports.facts import (
+    RegistrationCheck,
+    all_warnings,
+    anatomy_source,
+    contrast,
+    mapping,
+    registration_checks,
+)
+from mbseg_bids.reports.session_files import (
+    CANDIDATE_COLUMNS,
+    LESION_COLUMNS,
+    SessionFiles,
+    SessionKey,
+    number,
+    one_line,
+    read_tsv,
+)
+
+COMPLETE, UNFINISHED, MISSING, BROKEN, NOT_STARTED = (
+    "complete",
+    "unfinished",
+    "missing_table",
+    "broken_table",
+    "not_started",
+)
+"""Values of the column ``status``."""
+
+TABLE, CANDIDATES_TABLE = "space-T2starw_seg-CMB_dseg.tsv", "space-T2starw_seg-CMBcandidates_dseg.tsv"
+
+
+def session_row(output_dir: Path, key: SessionKey) -> tuple[dict[str, Any], list[str]]:
+    """Return the row of a session (column to value, absent where unknown) and sentences about what is wrong."""
+    files = SessionFiles(output_dir, key)
+    status, counts, problems = _read_counts(files)
+    summary = files.summary()
+    row = {"participant_id": f"sub-{key.participant}", "session_id": f"ses-{key.session}" if key.session else None}
+    row |= {"status": status} | (_count_cells(counts) if counts else {})
+    row |= _fact_cells(summary) | _scan_cells(summary, files)
+    problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]
+    return row, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)]
+
+
+def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:
+    """Return the registration checks that failed."""
+    return [check for check in registration_checks(summary) if check.passed is False]
+
+
+def _read_counts(files: SessionFiles) -> tuple[str, LesionCounts | None, list[str]]:
+    path = files.find(TABLE)
+    if path is None:
+        return MISSING, None, ["there is no lesion table."]
+    try:
+        lesions = read_tsv(path, LESION_COLUMNS)
+        candidates = files.table(CANDIDATES_TABLE, CANDIDATE_COLUMNS, "table of candidates") or []
+        counts = count_lesions(lesions, candidates)
+    except (OSError, ValueError) as error:
+        return BROKEN, None, [f"the lesion table cannot be read: {one_line(error)}."]
+    if not files.finished:
+        return UNFINISHED, counts, ["not marked as finished: still running, or failed. Its counts may be old."]
+    return COMPLETE, counts, []
+
+
+def _count_cells(counts: LesionCounts) -> dict[str, Any]:
+    return (
+        {"n_total": counts.total}
+        | {f"n_{name}": n for name, n in (counts.by_region | counts.by_size).items()}
+        | {"n_below_minimum_size": counts.below_minimum, "n_macrohaemorrhage": counts.macrohaemorrhages}
+        | {"volume_total": counts.volume}
+        | {f"volume_{region}": volume for region, volume in counts.volume_by_region.items()}
+        | {"distribution_pattern": counts.pattern, "burden_class": counts.burden}
+        | {"at_least_five": at_least_five(counts.total), "more_than_ten": more_than_ten(counts.total)}
+    )
+
+
+def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
+    outcomes = [check.passed for check in registration_checks(summary)]
+    passed = None
+    if failed_checks(summary):
+        passed = False
+    elif outcomes and None not in outcomes:
+        passed = True
+    detection = mapping(mapping(summary.get("settings")).get("detection"))
+    software = mapping(summary.get("software"))
+    weights = mapping(summary.get("detection")).get("weights")
+    return {
+        "registration_passed": passed,
+        "n_warnings": len(all_warnings(summary)) if summary else None,
+        "anatomy_source": anatomy_source(summary),
+        "weights": mapping(weights).get("name") if isinstance(weights, Mapping) else weights,
+        "probability_threshold": number(detection.get("probability_threshold")),
+        "ratio_threshold": number(detection.get("ratio_threshold")),
+        "ratio_threshold_deep_gm": number(detection.get("ratio_threshold_deep_gm")),
+        "software_version": software.get("mbseg-bids") or software.get("mbseg_bids"),
+    }
+
+
+def _scan_cells(summary: Mapping[str, Any], files: SessionFiles) -> dict[str, Any]:
+    """Return what is known of the T2* acquisition: from the summary, else from the sidecars of the results."""
+    t2star = contrast(summary, "T2starw")
+    metadata = mapping(t2star.get("metadata"))
+    if not metadata:
+        metadata = files.sidecar("desc-preproc_T2starw.json")
+    spacing = t2star.get("spacing")
+    sides = sorted(number(mm) or 0.0 for mm in spacing) if isinstance(spacing, list) and len(spacing) == 3 else []
+    known = bool(sides) and sides[0] > 0
+    path = str(t2star.get("path") or "")
+    scanner = [str(metadata[k]) for k in ("Manufacturer", "ManufacturersModelName") if metadata.get(k)]
+    return {
+        "t2star_sequence": path.rsplit("_", 1)[-1].split(".")[0] if "_" in path else None,
+        "t2star_echo_time": number(metadata.get("EchoTime")),
+        "t2star_field_strength": number(metadata.get("MagneticFieldStrength")),
+        "t2star_voxel_size_in_plane": math.sqrt(sides[0] * sides[1]) if known else None,
+        "t2star_slice_thickness": number(metadata.get("SliceThickness")),
+        "t2star_slice_spacing": sides[2] if known else None,
+        "scanner": " ".join(scanner) or None,
+    }
+
+
+def cell(value: Any) -> str:
+    """Return a value as the text of a TSV cell: ``n/a`` for nothing, no tabs or line breaks."""
+    if value is None or value == "":
+        return "n/a"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return " ".join(str(value).split()) or "n/a"

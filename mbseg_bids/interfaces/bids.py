@@ -1,0 +1,133 @@
+"""nipype adapters that write what a session has computed."""
+
+import gzip
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from mbseg_bids.bids.outputs import write_bytes, write_json, write_text
+from mbseg_bids.bids.progress import write_done
+
+
+class _WriteDerivativeInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="file to write to the derivatives")
+    output_dir = traits.Str(mandatory=True, desc="root of the derivatives")
+    path = traits.Str(mandatory=True, desc="where, relative to output_dir")
+    metadata = traits.Dict(desc="content of the JSON sidecar; none is written where undefined")
+    table = traits.Str(desc="TSV text to write beside it")
+    reference = File(exists=True, desc="image whose grid the file must have to the bit")
+
+
+class _WriteDerivativeOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="the file written")
+
+
+class WriteDerivative(SimpleInterface):
+    """Write one file, its sidecar and its table to the derivatives; same content, same bytes.
+
+    It always runs, as what it wrote before may have been removed since.
+    """
+
+    input_spec = _WriteDerivativeInputSpec
+    output_spec = _WriteDerivativeOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime):
+        source = Path(self.inputs.in_file)
+        target = Path(self.inputs.output_dir) / self.inputs.path
+        if traits_given(self.inputs.reference):
+            require_same_grid(source, Path(self.inputs.reference))
+        write_bytes(target, _canonical_bytes(source, compress=target.name.endswith(".gz")))
+        beside = target.parent / target.name.split(".")[0]
+        if traits_given(self.inputs.metadata):
+            write_json(beside.with_suffix(".json"), self.inputs.metadata)
+        if traits_given(self.inputs.table):
+            write_text(beside.with_suffix(".tsv"), self.inputs.table)
+        self._results["out_file"] = str(target)
+        return runtime
+
+
+class _FinishSessionInputSpec(BaseInterfaceInputSpec):
+    output_dir = traits.Str(mandatory=True, desc="root of the derivatives")
+    label = traits.Str(mandatory=True, desc="sub-X or sub-X_ses-Y")
+    fingerprint = traits.Str(mandatory=True, desc="of inputs and settings")
+    facts = traits.Dict(mandatory=True, desc="inputs, settings, warnings, software of the session")
+    anatomy = File(exists=True, desc="JSON of the anatomy workflow")
+    detection = File(exists=True, desc="JSON of the detection workflow")
+    hide = traits.Dict(desc="folders of this machine and what to write instead of them")
+    out_files = InputMultiObject(File(exists=True), desc="every file written for the session")
+
+
+class _FinishSessionOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="the summary")
+
+
+class FinishSession(SimpleInterface):
+    """Write the facts of a session to ``logs/``, then the mark that it is done, last of all its files."""
+
+    input_spec = _FinishSessionInputSpec
+    output_spec = _FinishSessionOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime):
+        output_dir = Path(self.inputs.output_dir)
+        summary = dict(self.inputs.facts)
+        summary["warnings"] = list(summary.get("warnings", []))
+        summary["durations"] = {}
+        for part in ("anatomy", "detection"):
+            path = getattr(self.inputs, part)
+            result = json.loads(Path(path).read_text(encoding="utf-8")) if traits_given(path) else {}
+            summary[part] = result
+            summary["warnings"] += list(result.get("warnings") or [])
+            summary["durations"][part] = result.get("durations", result.get("times", {}))
+        summary = hide_folders(summary, self.inputs.hide if traits_given(self.inputs.hide) else {})
+        target = output_dir / "logs" / f"{self.inputs.label}_summary.json"
+        write_json(target, summary)
+        files = self.inputs.out_files if traits_given(self.inputs.out_files) else []
+        write_done(output_dir, self.inputs.label, self.inputs.fingerprint, [Path(f) for f in files])
+        self._results["out_file"] = str(target)
+        return runtime
+
+
+def require_same_grid(image: Path, reference: Path) -> None:
+    """Raise ValueError unless both images have the same shape and, to the bit, the same affine."""
+    ours, theirs = nib.load(image), nib.load(reference)
+    if ours.shape[:3] != theirs.shape[:3] or not np.array_equal(ours.affine, theirs.affine):
+        raise ValueError(f"{image.name} is not on the grid of {reference.name}")
+
+
+def hide_folders(content, folders):
+    """Return nested content with the folders of this machine replaced by the names given, longest folder first."""
+    if isinstance(content, dict):
+        return {key: hide_folders(value, folders) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [hide_folders(value, folders) for value in content]
+    if isinstance(content, str):
+        for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):
+            content = content.replace(folder, name)
+    return content
+
+
+def traits_given(value) -> bool:
+    """Tell whether a nipype input was set."""
+    return value is not None and repr(value) != "<undefined>"
+
+
+def _canonical_bytes(path: Path, *, compress: bool) -> bytes:
+    """Return the bytes to write: gzip headers hold a time and a name, which would differ from run to run."""
+    if path.name.endswith(".gz"):
+        with gzip.open(path, "rb") as stream:
+            content = stream.read()
+    else:
+        content = path.read_bytes()
+    return gzip.compress(content, compresslevel=6, mtime=0) if compress else content

@@ -1,0 +1,269 @@
+"""Nipype adapters of the detection: files in, files out, each a few lines around pure functions.
+
+Arrays, torch and tables are imported when a node runs: building or drawing a workflow needs none of them.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from nipype import logging
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+
+LOGGER = logging.getLogger("nipype.interface")
+
+
+class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
+    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
+    t2w = File(exists=True, mandatory=True, desc="T2w, detection grid, 0-100")
+    t1w = File(exists=True, mandatory=True, desc="T1w, detection grid, 0-100")
+    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
+    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
+    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+    weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
+    batch_size = traits.Int(64, usedefault=True, desc="patches a batch")
+    device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
+    n_workers = traits.Int(1, usedefault=True, nohash=True, desc="CPU threads; the result does not depend on it")
+
+
+class _ClassifyCandidatesOutputSpec(TraitedSpec):
+    probability = File(exists=True, desc="probability of a microbleed, detection grid; 0 where not searched")
+    search = traits.Dict(desc="numbers of voxels, highest probability, weights, seconds")
+
+
+class ClassifyCandidates(SimpleInterface):
+    """Ask the network about the search mask: first the local minima, then around the positive ones."""
+
+    input_spec = _ClassifyCandidatesInputSpec
+    output_spec = _ClassifyCandidatesOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from mbseg_bids.detection.classify import classify_voxels
+        from mbseg_bids.detection.outward_search import search_outwards
+        from mbseg_bids.detection.search_mask import search_region
+        from mbseg_bids.detection.weights import load_weights
+        from mbseg_bids.errors import UnreadableDataError
+        from mbseg_bids.settings import DetectionSettings
+
+        started = time.monotonic()
+        settings = DetectionSettings(**self.inputs.settings)
+        t2star = _read(self.inputs.t2star)
+        brain = _read(self.inputs.brain).data > 0
+        if not brain.any():
+            raise UnreadableDataError("the brain mask is empty", "look at the T2* image, or give a brain mask")
+        stack = np.stack([t2star.data, _read(self.inputs.t2w).data, _read(self.inputs.t1w).data]).astype(np.float32)
+        tissue = _read(self.inputs.tissue).data
+        mask, seeds = search_region(stack[0], brain, tissue, t2star.spacing, settings)
+
+        model, weights = load_weights(settings.weights)
+
+        def classify(voxels):
+            return classify_voxels(
+                model,
+                stack,
+                voxels,
+                patch_size=weights.patch_size,
+                input_size=weights.input_size,
+                batch_size=self.inputs.batch_size,
+                device=self.inputs.device,
+                n_workers=self.inputs.n_workers,
+                progress=_log_progress(),
+            )
+
+        probability, asked = search_outwards(mask, seeds, classify, settings.probability_threshold)
+        self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
+        self._results["search"] = {
+            "exhaustive": settings.exhaustive,
+            "n_brain_voxels": int(brain.sum()),
+            "n_mask_voxels": int(mask.sum()),
+            "n_searched_voxels": int(asked.sum()),
+            "n_positive_voxels": int((probability[asked] >= settings.probability_threshold).sum()),
+            "highest_probability": round(float(probability.max()), 4),
+            "weights": _describe(weights),
+            "duration_s": round(time.monotonic() - started, 1),
+        }
+        return runtime
+
+
+class _FindLesionsInputSpec(BaseInterfaceInputSpec):
+    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
+    probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
+    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
+    regions = File(exists=True, mandatory=True, desc="regions, detection grid")
+    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+
+
+class _FindLesionsOutputSpec(TraitedSpec):
+    candidates = File(exists=True, desc="labels of all candidates, detection grid")
+    survivors = File(exists=True, desc="labels of what passed the intensity ratio rule, detection grid")
+    evidence = File(exists=True, desc="JSON: what was found out about each of them")
+
+
+class FindLesions(SimpleInterface):
+    """Apply components, intensity ratio and regions on the detection grid."""
+
+    input_spec = _FindLesionsInputSpec
+    output_spec = _FindLesionsOutputSpec
+
+    def _run_interface(self, runtime):
+        from dataclasses import asdict
+
+        from mbseg_bids.detection.lesions import segment_lesions
+        from mbseg_bids.settings import DetectionSettings
+
+        t2star = _read(self.inputs.t2star)
+        result = segment_lesions(
+            t2star.data[None],
+            _read(self.inputs.probability).data,
+            _read(self.inputs.brain).data > 0,
+            _read(self.inputs.regions).data.astype("int32"),
+            t2star.spacing,
+            t2star.affine,
+            DetectionSettings(**self.inputs.settings),
+        )
+        evidence = {
+            "candidates": {label: asdict(e) for label, e in result.evidence_of_candidates.items()},
+            "survivors": {label: asdict(e) for label, e in result.evidence_of_survivors.items()},
+        }
+        path = Path(runtime.cwd) / "evidence.json"
+        path.write_text(json.dumps(evidence), encoding="utf-8")
+        self._results["evidence"] = str(path)
+        self._results["candidates"] = _write(result.candidates, t2star.affine, runtime.cwd, "candidates.nii.gz")
+        self._results["survivors"] = _write(result.survivors, t2star.affine, runtime.cwd, "survivors.nii.gz")
+        return runtime
+
+
+class _WriteLesionsInputSpec(BaseInterfaceInputSpec):
+    t2star = File(exists=True, mandatory=True, desc="T2* as acquired: its grid and header are those of the results")
+    probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
+    candidates = File(exists=True, mandatory=True, desc="labels of all candidates, detection grid")
+    survivors = File(exists=True, mandatory=True, desc="labels of what passed the ratio rule, detection grid")
+    evidence = File(exists=True, mandatory=True, desc="JSON: what was found out about each of them")
+    search = traits.Dict(mandatory=True, desc="output of ClassifyCandidates")
+    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+
+
+class _WriteLesionsOutputSpec(TraitedSpec):
+    cmb_mask = File(exists=True, desc="0/1, native T2* grid")
+    cmb_probseg = File(exists=True, desc="probability of a microbleed, native T2* grid")
+    cmb_dseg = File(exists=True, desc="one integer a lesion, native T2* grid")
+    cmb_dseg_tsv = File(exists=True, desc="lesion table")
+    candidates_dseg = File(exists=True, desc="one integer a candidate, native T2* grid")
+    candidates_tsv = File(exists=True, desc="table of candidates")
+    result_json = File(exists=True, desc="counts, search, settings, weights, seconds, warnings")
+
+
+class WriteLesions(SimpleInterface):
+    """Bring the lesions to the native T2* grid, apply the size rules there, write images and tables."""
+
+    input_spec = _WriteLesionsInputSpec
+    output_spec = _WriteLesionsOutputSpec
+
+    def _run_interface(self, runtime):
+        import nibabel as nib
+        import numpy as np
+
+        from mbseg_bids.detection.summary import summarise
+        from mbseg_bids.detection.tables import Evidence, tabulate, write_table
+        from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
+        from mbseg_bids.settings import DetectionSettings
+
+        started = time.monotonic()
+        settings = DetectionSettings(**self.inputs.settings)
+        reference = nib.load(self.inputs.t2star)
+        grid = (reference.shape[:3], reference.affine)
+        candidates = labels_to_native(_read(self.inputs.candidates), *grid).data
+        survivors = labels_to_native(_read(self.inputs.survivors), *grid).data
+        evidence = json.loads(Path(self.inputs.evidence).read_text(encoding="utf-8"))
+        of_candidates, of_survivors = (
+            {int(label): Evidence(**(e | {"flags": tuple(e["flags"])})) for label, e in evidence[kind].items()}
+            for kind in ("candidates", "survivors")
+        )
+        across = slice_axis(reference.affine)
+        result = tabulate(candidates, survivors, of_candidates, of_survivors, reference.affine, across, settings)
+        probability = probability_to_native(_read(self.inputs.probability), *grid).data
+
+        folder = Path(runtime.cwd)
+        images = {
+            "cmb_mask": (result.lesions > 0).astype(np.uint8),
+            "cmb_probseg": np.clip(probability, 0, 1).astype(np.float32),
+            "cmb_dseg": result.lesions.astype(np.min_scalar_type(max(256, result.lesions.max(initial=0)))),
+            "candidates_dseg": candidates.astype(np.min_scalar_type(max(256, candidates.max(initial=0)))),
+        }
+        for name, data in images.items():
+            self._results[name] = str(folder / f"{name}.nii.gz")
+            nib.save(on_grid_of(reference, data), self._results[name])
+        for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
+            self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
+            write_table(table, self._results[name])
+        summary = summarise(result.lesion_table, result.candidate_table, self.inputs.search, settings)
+        summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
+        for warning in summary["warnings"]:
+            LOGGER.warning(warning)
+        self._results["result_json"] = str(folder / "result.json")
+        Path(self._results["result_json"]).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        return runtime
+
+
+def on_grid_of(reference, data):
+    """Return an image of ``data`` whose place is that of ``reference`` to the bit: sform, qform, codes, voxel sizes.
+
+    What the header says about the intensities of the reference (scaling, display range, intent) and its extensions,
+    which may name a person, are left out.
+
+    Parameters
+    ----------
+    reference
+        A NIfTI image of three axes, or of four the last of which has length 1.
+    data
+        Shape (i, j, k) as the first three axes of the reference.
+    """
+    import nibabel as nib
+
+    header = reference.header.copy()
+    header.extensions.clear()
+    header.set_data_dtype(data.dtype)
+    header.set_slope_inter(1, 0)
+    header.set_intent("none", allow_unknown=True)
+    header["cal_min"] = header["cal_max"] = 0
+    # An affine equal to the header's own leaves sform, qform and their codes untouched.
+    return nib.Nifti1Image(data, reference.affine, header)
+
+
+def _read(path):
+    import nibabel as nib
+    import numpy as np
+
+    from mbseg_bids.imaging.volume import Volume
+
+    image = nib.load(path)
+    return Volume(np.asanyarray(image.dataobj), image.affine)
+
+
+def _write(data, affine, folder, name):
+    import nibabel as nib
+
+    path = str(Path(folder) / name)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+def _describe(weights):
+    from dataclasses import asdict
+
+    return {key: value for key, value in asdict(weights).items() if key != "training"}
+
+
+def _log_progress():
+    """Return a callback that logs every tenth of the way."""
+    reported = [0]
+
+    def log(done, total):
+        tenth = 10 * done // max(total, 1)
+        if total > 1000 and tenth > reported[0]:  # the later rounds of a search are small
+            reported[0] = tenth
+            LOGGER.info("classified %d of %d voxels", done, total)
+
+    return log

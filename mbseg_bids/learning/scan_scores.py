@@ -1,0 +1,94 @@
+"""How a network does on whole simulated scans: every step of detection, lesion by lesion against the truth."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from mbseg_bids.detection.classify import classify_voxels
+from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
+from mbseg_bids.detection.search_mask import voxels_to_classify
+from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.evaluation.lesion import Score, match_lesions
+from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.simulation.case import Case
+
+
+@dataclass(frozen=True)
+class ScanScore:
+    """One scan at one probability threshold.
+
+    Attributes
+    ----------
+    threshold
+        Of the probability.
+    score
+        Of the visible lesions of at least the smallest volume that counts.
+    dice
+        Overlap of all lesion voxels with all found voxels.
+    """
+
+    threshold: float
+    score: Score
+    dice: float
+
+
+def probability_map(
+    model: nn.Module,
+    metadata: WeightsMetadata,
+    case: Case,
+    settings: DetectionSettings,
+    *,
+    batch_size: int = 64,
+    n_workers: int = 1,
+) -> npt.NDArray[np.float32]:
+    """Return the probability of each voxel, shape (I, J, K); zero where the network is not asked."""
+    voxels = voxels_to_classify(case.stack[0], case.brain, case.tissue, case.spacing, settings)
+    probability = np.zeros(case.brain.shape, np.float32)
+    probability[tuple(voxels.T)] = classify_voxels(
+        model,
+        case.stack,
+        voxels,
+        patch_size=metadata.patch_size,
+        input_size=metadata.input_size,
+        batch_size=batch_size,
+        device="cpu",
+        n_workers=n_workers,
+    )
+    return probability
+
+
+def score_scan(
+    case: Case,
+    probability: npt.NDArray[np.float32],
+    settings: DetectionSettings,
+    *,
+    threshold: float = 0.5,
+    minimum_volume: float = 8.0,
+) -> tuple[ScanScore, DetectionResult]:
+    """Segment a simulated scan and match its lesions with the truth by overlap.
+
+    Parameters
+    ----------
+    case, probability
+        The scan, and what :func:`probability_map` found in it.
+    settings
+        Of detection; ``threshold`` replaces its probability threshold.
+    threshold, minimum_volume
+        Smallest probability of a lesion voxel; smallest true lesion that counts, mm3.
+    """
+    result = segment_lesions(
+        case.stack,
+        probability,
+        case.brain,
+        case.regions,
+        case.spacing,
+        case.affine,
+        replace(settings, probability_threshold=threshold),
+    )
+    matches = match_lesions(case.lesions, result.lesions, case.spacing, minimum_volume=minimum_volume)
+    score = Score(1, len(matches.truth), len(matches.predicted), len(matches.detected), len(matches.correct))
+    common = int(((case.lesions > 0) & (result.lesions > 0)).sum())
+    total = int((case.lesions > 0).sum() + (result.lesions > 0).sum())
+    return ScanScore(threshold, score, 2 * common / total if total else float("nan")), result

@@ -1,0 +1,169 @@
+"""Readings of a session's summary, and the verdict a reader sees first. Pure: mappings in, plain values out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from mbseg_bids.reports.session_files import CONTRASTS, number
+
+FAILED, ATTENTION, PASSED = "failed", "attention", "passed"
+"""Levels of a verdict, worst first."""
+
+
+@dataclass(frozen=True)
+class RegistrationCheck:
+    """Outcome of one registration check; ``None`` where the run did not record it."""
+
+    name: str
+    similarity: float | None
+    overlap: float | None
+    passed: bool | None
+    retried: bool
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def moving(self) -> str:
+        """The contrast that was moved (``T1w``), or the check's own name."""
+        start = self.name.lower().replace("_", "").split("to")[0]
+        return {"t1w": "T1w", "t1": "T1w", "t2w": "T2w", "t2": "T2w"}.get(start, self.name)
+
+    @property
+    def title(self) -> str:
+        """The registration in words: ``T1w to T2*``."""
+        target = self.name.lower().replace("_", "").partition("to")[2]
+        names = {"t2star": "T2*", "t2starw": "T2*", "template": "template", "t1w": "T1w", "t1": "T1w"}
+        return f"{self.moving} to {names[target]}" if target in names else self.name
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a session can be believed.
+
+    Attributes
+    ----------
+    level
+        ``failed`` (do not use), ``attention`` (read the warnings first) or ``passed``.
+    failures, warnings
+        Sentences, most important first.
+    """
+
+    level: str
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """One sentence for the strip."""
+        if self.level == FAILED:
+            return "Do not use this session: a check failed"
+        if self.level == ATTENTION:
+            n = len(self.warnings)
+            return f"Look before use: {n} warning{'s' if n > 1 else ''}"
+        return "All checks passed"
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return the value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return a list of texts from a list, a single text or nothing."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    if isinstance(value, Sequence):
+        return tuple(str(item) for item in value)
+    return tuple(f"{key}: {item}" for key, item in mapping(value).items())
+
+
+def registration_checks(summary: Mapping[str, Any]) -> tuple[RegistrationCheck, ...]:
+    """Return the registration checks of a summary, in the order they were written."""
+    anatomy = mapping(summary.get("anatomy"))
+    checks = mapping(anatomy.get("registration") or anatomy.get("registration_checks"))
+    return tuple(
+        RegistrationCheck(
+            str(name),
+            number(check.get("similarity")),
+            number(check.get("overlap")),
+            check["passed"] if isinstance(check.get("passed"), bool) else None,
+            bool(check.get("retried")),
+            texts(check.get("reasons")),
+        )
+        for name, check in ((name, mapping(check)) for name, check in checks.items())
+    )
+
+
+def all_warnings(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every warning of the run, each once."""
+    anatomy, detection = mapping(summary.get("anatomy")), mapping(summary.get("detection"))
+    found = texts(summary.get("warnings")) + texts(anatomy.get("warnings")) + texts(detection.get("warnings"))
+    return tuple(dict.fromkeys(found))
+
+
+def contrast(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return what the summary says of one input; keys ``T2starw``, ``t2star`` and the like are one."""
+    wanted = _plain(name)
+    for key, value in mapping(summary.get("inputs")).items():
+        if _plain(str(key)) == wanted:
+            return mapping(value)
+    return {}
+
+
+def _plain(name: str) -> str:
+    return name.lower().removesuffix("w").replace("*", "star")
+
+
+def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: bool) -> Verdict:
+    """Weigh checks, warnings and missing files into one verdict.
+
+    A registration that failed, or a lesion table that cannot be read, means that the session is not to be used. A
+    registration without a recorded check is never taken as passed.
+    """
+    failures, warnings = [], []
+    checks = registration_checks(summary)
+    for check in checks:
+        figures = f"similarity {_figure(check.similarity)}, brain overlap {_figure(check.overlap)}"
+        if check.passed is False:
+            wrong = "lesions, regions and counts may be wrong" if "T2*" in check.title else "its regions may be wrong"
+            why = f" Reason: {'; '.join(check.reasons)}." if check.reasons else ""
+            failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.{why}")
+        elif check.passed is None:
+            warnings.append(f"{check.title} registration has no recorded outcome ({figures}).")
+        elif check.retried:
+            warnings.append(f"{check.title} registration passed only from a second start ({figures}).")
+    checked = {check.moving for check in checks}
+    for name in CONTRASTS[1:]:
+        if name not in checked:
+            warnings.append(f"No registration check of {name} was recorded: look at the alignment pictures.")
+    if not table_found:
+        failures.append("There is no readable lesion table: nothing can be said about microbleeds.")
+    failures += texts(summary.get("errors"))
+    said = {f"{check.name}: {reason}" for check in checks if check.passed is False for reason in check.reasons}
+    warnings += [*(w for w in all_warnings(summary) if w not in said), *problems]
+    level = FAILED if failures else ATTENTION if warnings else PASSED
+    return Verdict(level, tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(warnings)))
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f}"
+
+
+def anatomy_source(summary: Mapping[str, Any]) -> str:
+    """Return where the anatomy came from, in a few words: computed, or what was reused."""
+    for found in (summary.get("reused"), mapping(summary.get("anatomy")).get("reuse")):
+        if isinstance(found, Mapping):
+            found = [f"{key}: {short_path(value)}" for key, value in found.items() if value]
+        if reused := texts(found):
+            return "; ".join(reused)
+    return "computed" if mapping(summary.get("anatomy")) else "n/a"
+
+
+def short_path(value: Any) -> str:
+    """Return a text without the folders of the host: an absolute path from its participant's folder on, or its name."""
+    text = str(value)
+    if not PurePosixPath(text).is_absolute():
+        return text
+    parts = PurePosixPath(text).parts
+    start = next((n for n, part in enumerate(parts) if part.startswith("sub-")), len(parts) - 1)
+    return "/".join(parts[start:])

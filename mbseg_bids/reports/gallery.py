@@ -1,0 +1,244 @@
+"""Cards of lesions and rejected candidates, and the map of all lesions."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup, escape
+
+from mbseg_bids.clinical.counts import split_flags
+from mbseg_bids.reports.figures import (
+    PLANE_NAMES,
+    Layer,
+    crop,
+    encode_image,
+    outline_path,
+    picture,
+    pixel_size,
+    plane_image,
+    plane_marks,
+    plane_position,
+    to_grey,
+    to_plane,
+)
+from mbseg_bids.reports.images import SessionImages, voxels_of
+from mbseg_bids.reports.session_files import number
+from mbseg_bids.reports.views import canonical_voxel
+
+FIELD_MM = 30.0
+"""Side of a lesion's picture."""
+PROJECTION_MM = 10.0
+"""Thickness of the slab of the minimum intensity projection; at least the two neighbouring slices."""
+CONTRAST_TITLES = {"T2starw": "T2*", "T2w": "T2w", "T1w": "T1w"}
+
+FLAG_SENTENCES = {
+    "below_minimum_size": "smaller than the least size of a microbleed (2 mm)",
+    "above_maximum_size": "larger than 10 mm: a macrohaemorrhage, not counted as a microbleed",
+    "no_ring": "no surroundings to compare with: the intensity ratio could not be judged",
+    "no_signal": "T2* is zero in all its voxels",
+    "touches_brain_edge": "touches the edge of the brain mask",
+    "nearest_region": "touches no region: the nearest one was taken",
+    "split": "one candidate that fell apart into several lesions",
+}
+REASON_SENTENCES = {
+    "intensity_ratio": "not dark enough against its surroundings (intensity ratio)",
+    "below_minimum_size": "smaller than the minimum size",
+    "above_maximum_size": "larger than the maximum size: possible macrohaemorrhage, not counted",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the gallery shows of one lesion or candidate."""
+
+    anchor: str
+    name: str
+    region: str
+    facts: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+    pictures: tuple[tuple[str, Markup], ...]
+    note: str = ""
+    voxel: npt.NDArray | None = None
+    """Where it is, in canonical indices."""
+
+
+def words(name: str) -> str:
+    """Return a region's or reason's name for reading: ``cortical_gm`` is cortical GM."""
+    return " ".join({"gm": "GM", "wm": "WM", "csf": "CSF"}.get(w, w) for w in name.split("_"))
+
+
+def lesion_cards(
+    rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, all_planes: bool
+) -> list[Card]:
+    """Return one card a row of the lesion table, in its order, whatever of its images is missing."""
+    return [_card(row, images, prefix, all_planes=all_planes) for row in rows]
+
+
+def rejected_cards(
+    rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, with_pictures: int
+) -> list[Card]:
+    """Return one card a rejected candidate; only the first ``with_pictures`` have a picture."""
+    rejected = [row for row in rows if row.get("status") == "rejected"]
+    return [
+        _card(row, images if n < with_pictures else None, f"{prefix}-rejected", candidate=True)
+        for n, row in enumerate(rejected)
+    ]
+
+
+def _card(
+    row: Mapping[str, str],
+    images: SessionImages | None,
+    prefix: str,
+    *,
+    all_planes: bool = False,
+    candidate: bool = False,
+) -> Card:
+    label = int(number(row.get("index")) or 0)
+    voxel, note = _anchor_voxel(row, images, label, candidate=candidate)
+    pictures: tuple[tuple[str, Markup], ...] = ()
+    name = row.get("name") or f"lesion {label}"
+    if voxel is not None and images is not None:
+        labels = images.candidates if candidate else images.lesions
+        shown = labels if labels is not None else np.zeros(images.canonical.shape, np.int8)
+        pictures = tuple(_pictures(images, shown, label, voxel, f"{name}, {words(row.get('region', ''))}", all_planes))
+        if candidate:
+            pictures = pictures[:1]
+    remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
+    if candidate:
+        reason = row.get("reason") or "no reason given"
+        remarks.insert(0, REASON_SENTENCES.get(reason, words(reason)))
+    return Card(
+        anchor=f"{prefix}-{label}",
+        name=name,
+        region=words(row.get("region", "n/a")),
+        facts=tuple(_facts(row)),
+        remarks=tuple(remarks),
+        pictures=pictures,
+        note=note,
+        voxel=voxel,
+    )
+
+
+def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield (term, value with unit) of the measures a table row has."""
+
+    def show(column: str, digits: int, unit: str = "") -> str:
+        value = number(row.get(column))
+        return "n/a" if value is None else f"{value:.{digits}f}{unit}"
+
+    size = f"{show('volume_mm3', 1, ' mm³')}, {show('diameter_mm', 1, ' mm across')}"
+    yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
+    slices = show("n_slices", 0)
+    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}"
+    yield "Probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
+    yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
+    yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (scanner, RAS+)"
+    yield "Voxel", ", ".join(show(c, 0) for c in ("i", "j", "k")) + " (T2* image)"
+
+
+def _anchor_voxel(
+    row: Mapping[str, str], images: SessionImages | None, label: int, *, candidate: bool
+) -> tuple[npt.NDArray | None, str]:
+    """Return the lesion's voxel nearest to its centroid, else the table's, in canonical indices; and a note."""
+    if images is None:
+        return None, "" if candidate else "No picture."
+    labels = images.candidates if candidate else images.lesions
+    voxels = voxels_of(label, labels, images.candidate_boxes if candidate else images.lesion_boxes)
+    if len(voxels):
+        distance = np.linalg.norm((voxels - voxels.mean(axis=0)) * images.spacing, axis=1)
+        return voxels[np.argmin(distance)], ""
+    listed = [number(row.get(axis)) for axis in "ijk"]
+    if None in listed:
+        return None, "No picture: the label image lacks this lesion and the table gives no voxel."
+    voxel = np.rint(canonical_voxel(listed, images.native, images.canonical)).astype(int)
+    if (voxel < 0).any() or (voxel >= images.canonical.shape).any():
+        return None, "No picture: the voxel in the table lies outside the T2* image."
+    return voxel, "No contour: the label image lacks this lesion. Centred on the voxel in the table."
+
+
+def _pictures(
+    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str, all_planes: bool
+) -> Iterable[tuple[str, Markup]]:
+    """Yield (caption, picture): T2* first, then its projection, the other contrasts, the other planes."""
+    axis = images.axis
+    plane = PLANE_NAMES[axis]
+    yield _one(images, "T2starw", labels, label, voxel, axis, f"T2*, {plane}", alt)
+    if not all_planes:
+        return
+    slab = max(1, int(PROJECTION_MM / 2 / images.spacing[axis]))
+    around = [slice(None)] * 3
+    around[axis] = slice(max(0, voxel[axis] - slab), voxel[axis] + slab + 1)
+    slices = images.contrasts["T2starw"][tuple(around)]
+    caption = f"T2*, minimum of {slices.shape[axis]} slices"
+    yield _one(images, "T2starw", labels, label, voxel, axis, caption, alt, section=slices.min(axis=axis))
+    for name in ("T2w", "T1w"):
+        if name in images.contrasts:
+            yield _one(images, name, labels, label, voxel, axis, f"{CONTRAST_TITLES[name]}, {plane}", alt)
+    for other in (a for a in (2, 1, 0) if a != axis):
+        yield _one(images, "T2starw", labels, label, voxel, other, f"T2*, {PLANE_NAMES[other]}", alt)
+
+
+def _one(
+    images: SessionImages,
+    name: str,
+    labels: npt.NDArray,
+    label: int,
+    voxel: npt.NDArray,
+    axis: int,
+    caption: str,
+    alt: str,
+    section: npt.NDArray | None = None,
+) -> tuple[str, Markup]:
+    pixel = pixel_size(images.spacing, axis)
+    centre = plane_position(voxel, images.canonical.shape, axis)
+    half = tuple(math.ceil(FIELD_MM / 2 / mm) for mm in pixel)
+    volume = images.contrasts[name]
+    plane = to_plane(section) if section is not None else plane_image(volume, axis, voxel[axis])
+    grey = to_grey(crop(plane, centre, half), images.windows[name])
+    around = crop(plane_image(labels, axis, voxel[axis]), centre, half)
+    layers = [
+        Layer("pixels", image=encode_image(grey)),
+        Layer("contour other", path=outline_path(np.where(around == label, 0, around))),
+        Layer("contour", path=outline_path(around == label)),
+    ]
+    return caption, picture(layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM)
+
+
+def lesion_map(cards: Sequence[Card], images: SessionImages) -> list[Markup]:
+    """Return sagittal, coronal and axial projections of the brain with one ring a lesion, linked to its card."""
+    return [_glass(cards, images, axis) for axis in (0, 1, 2)]
+
+
+def _glass(cards: Sequence[Card], images: SessionImages, axis: int) -> Markup:
+    brain, t2star = images.extent, images.contrasts["T2starw"]
+    depth = np.maximum(brain.sum(axis=axis), 1)
+    mean = to_plane(np.where(brain, t2star, 0).sum(axis=axis) / depth)
+    silhouette = to_plane(brain.any(axis=axis))
+    pixel = pixel_size(images.spacing, axis)
+    rows, columns = (_span(silhouette.any(axis=1 - a), 6 / pixel[a]) for a in (0, 1))
+    grey = to_grey(mean[rows, columns], (0.0, float(mean.max()) * 1.25))
+    layers = [
+        Layer("smooth", image=encode_image(grey)),
+        Layer("brain", path=outline_path(silhouette[rows, columns])),
+    ]
+    rings = []
+    for card in cards:
+        if card.voxel is None:
+            continue
+        row, column = plane_position(card.voxel, images.canonical.shape, axis)
+        x, y = (column - columns.start + 0.5) * pixel[1], (row - rows.start + 0.5) * pixel[0]
+        rings.append(
+            f'<a href="#{escape(card.anchor)}"><circle class="ring" cx="{x:.4g}" cy="{y:.4g}" r="3.2">'
+            f"<title>{escape(card.name)}, {escape(card.region)}</title></circle></a>"
+        )
+    alt = f"{PLANE_NAMES[axis]} projection of the brain with {len(rings)} lesions"
+    return picture(layers, grey.shape, pixel, alt, plane_marks(axis), "".join(rings))
+
+
+def _span(inside: npt.NDArray[np.bool_], margin: float) -> slice:
+    where = np.flatnonzero(inside)
+    if not where.size:
+        return slice(0, inside.size)
+    return slice(max(0, int(where[0] - margin)), min(inside.size, int(where[-1] + margin) + 1))

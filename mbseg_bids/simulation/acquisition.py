@@ -1,0 +1,186 @@
+"""Scan a head: partial volume, bias, noise, ringing and field dropout."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.simulation.anatomy import AIR_TABLE, N_LABELS, Anatomy
+from mbseg_bids.simulation.geometry import rotation, smooth_field
+from mbseg_bids.simulation.protocol import Protocol
+from mbseg_bids.simulation.relaxation import tissue_of
+from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO
+
+
+def paint(anatomy: Anatomy, signals: dict[str, float], texture: npt.NDArray[np.float32] | None = None) -> Volume:
+    """Signal on the anatomy's grid: each label its tissue's, borders softened by half a voxel of blur."""
+    table = np.array([signals[tissue_of(label)] for label in range(N_LABELS)], dtype=np.float32)
+    image = table[anatomy.labels.data]
+    if texture is not None:
+        image *= texture
+    ndimage.gaussian_filter(image, 0.5, output=image, truncate=3.0)
+    return Volume(image, anatomy.labels.affine)
+
+
+def scan_grid(
+    anatomy: Anatomy,
+    spacing: Sequence[float],
+    tilt: Sequence[float] = (0, 0, 0),
+    *,
+    whole_head: bool = False,
+    cover_neck: bool = False,
+) -> tuple[npt.NDArray[np.float64], tuple[int, int, int]]:
+    """Affine and shape of an axial scan, its slices tilted by angles in radians.
+
+    In plane it holds the brain, or the whole head with a margin; across slices the brain, or all of head and neck.
+    """
+    axes = rotation(tilt)
+
+    def extent(mask: npt.NDArray[np.bool_], margin: float) -> tuple[npt.NDArray, npt.NDArray]:
+        where = np.argwhere(mask[::2, ::2, ::2]) * 2
+        along = (where @ anatomy.labels.affine[:3, :3].T + anatomy.labels.affine[:3, 3]) @ axes
+        return along.min(axis=0) - margin, along.max(axis=0) + margin
+
+    low, high = extent(anatomy.brain, 3)
+    if whole_head:
+        low, high = low - 2, high + 2
+        head_low, head_high = extent(anatomy.labels.data > 0, 8)
+        sides = slice(0, 3 if cover_neck else 2)
+        low[sides], high[sides] = head_low[sides], head_high[sides]
+    shape = tuple(int(n) for n in np.ceil((high - low) / np.asarray(spacing)))
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.asarray(spacing)
+    affine[:3, 3] = axes @ (low + np.asarray(spacing) / 2)
+    return affine, shape
+
+
+def resample(
+    image: npt.NDArray,
+    source: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    order: int = 1,
+    move: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray:
+    """Values of an image on another grid; `move` maps target world to source world (4 x 4), identity by default."""
+    mapping = np.linalg.inv(source) @ (np.eye(4) if move is None else move) @ target
+    return ndimage.affine_transform(
+        image, mapping[:3, :3], mapping[:3, 3], output_shape=tuple(shape), order=order, mode="constant", cval=0
+    )
+
+
+def box_average(
+    volume: Volume,
+    affine: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    *,
+    pitch: float = 1.0,
+    move: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Mean of a volume over every voxel of a grid, from samples at most `pitch` mm apart: what partial volume does."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    counts = np.maximum(1, np.ceil(spacing / pitch - 1e-3)).astype(int)
+    total = np.zeros(tuple(shape), dtype=np.float32)
+    for index in np.ndindex(*counts):
+        shift = (np.array(index) + 0.5) / counts - 0.5
+        shifted = affine.copy()
+        shifted[:3, 3] += affine[:3, :3] @ shift
+        total += resample(volume.data, volume.affine, shifted, shape, move=move)
+    return total / np.prod(counts)
+
+
+def label_votes(
+    labels: npt.NDArray, source: npt.NDArray, affine: npt.NDArray, shape: Sequence[int], n_classes: int
+) -> npt.NDArray[np.uint8]:
+    """The class (0 to n_classes - 1) that most of each voxel holds, sampled once per mm along the slice axis."""
+    thickness = float(np.linalg.norm(affine[:3, 2]))
+    counts = max(1, round(thickness))
+    votes = np.zeros((n_classes, *shape), dtype=np.uint8)
+    for step in range(counts):
+        shifted = affine.copy()
+        shifted[:3, 3] += affine[:3, 2] * ((step + 0.5) / counts - 0.5)
+        drawn = resample(labels, source, shifted, shape, order=0)
+        for label in range(n_classes):
+            votes[label] += drawn == label
+    return votes.argmax(axis=0).astype(np.uint8)
+
+
+def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -> tuple[Volume, ...]:
+    """Gradient (T / m) of the main field along world x, y, z that the air in and about the head causes, after shimming.
+
+    The field of any distribution of susceptibility is its convolution with that of a dipole, (1/3 - kz^2 / k^2) in
+    k-space (Marques & Bowtell, Concepts Magn Reson B 2005, 25:65). Shims remove its second-order
+    polynomial over the brain.
+    """
+    step = grid_step
+    labels = anatomy.labels.data[::step, ::step, ::step]
+    brain = anatomy.brain[::step, ::step, ::step]
+    pad = 12
+    # Tissue continues below the cut at the neck; elsewhere the head is surrounded by air.
+    chi = np.pad(np.where(AIR_TABLE[labels], 9.4e-6, 0.0), ((pad, pad), (pad, pad), (pad, pad)), constant_values=9.4e-6)
+    chi[..., :pad] = chi[..., pad : pad + 1]
+    chi = ndimage.gaussian_filter(chi, 0.7)
+    frequencies = np.meshgrid(*[np.fft.fftfreq(n) for n in chi.shape[:2]], np.fft.rfftfreq(chi.shape[2]), indexing="ij")
+    squared = sum(f**2 for f in frequencies)
+    axes = anatomy.labels.affine[:3, :3] / np.linalg.norm(anatomy.labels.affine[:3, :3], axis=0)
+    along = sum(a * f for a, f in zip(axes[2], frequencies, strict=True))  # of B0, the scanner's z
+    kernel = 1 / 3 - along**2 / np.where(squared > 0, squared, 1)
+    kernel[0, 0, 0] = 0
+    shift = np.fft.irfftn(np.fft.rfftn(chi) * kernel, s=chi.shape, axes=(0, 1, 2))[pad:-pad, pad:-pad, pad:-pad]
+    shift = shift * protocol.field_strength * protocol.dropout
+    i, j, k = np.meshgrid(*[np.linspace(-1, 1, n) for n in shift.shape], indexing="ij")
+    terms = np.stack([np.ones_like(i), i, j, k, i * i, j * j, k * k, i * j, i * k, j * k], axis=-1)
+    weights, *_ = np.linalg.lstsq(terms[brain], shift[brain], rcond=None)
+    shift -= terms @ weights
+    affine = anatomy.labels.affine.copy()
+    affine[:3, :3] *= step
+    gradients = np.stack(np.gradient(shift, step * 1e-3))
+    world = np.tensordot(axes, gradients, axes=1).astype(np.float32)
+    return tuple(Volume(g, affine) for g in world)
+
+
+def dropout_factor(
+    gradients: Sequence[Volume], affine: npt.NDArray[np.float64], shape: Sequence[int], echo_time: float
+) -> npt.NDArray[np.float32]:
+    """Signal left in voxels across which the field varies linearly: product over axes of sinc(gamma G d TE / 2 pi)."""
+    world = [resample(g.data, g.affine, affine, shape) for g in gradients]
+    factor = np.ones(tuple(shape), dtype=np.float32)
+    for axis in range(3):
+        edge = affine[:3, axis] * 1e-3
+        across = sum(np.float32(e) * g for e, g in zip(edge, world, strict=True))
+        factor *= np.abs(np.sinc(GYROMAGNETIC_RATIO * echo_time * 1e-3 / (2 * np.pi) * across)).astype(np.float32)
+    return factor
+
+
+def bias_field(
+    shape: Sequence[int], affine: npt.NDArray, rng: np.random.Generator, log_sd: float
+) -> npt.NDArray[np.float32]:
+    """Receive field: exp of a smooth random field with a correlation length of about 80 mm."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    smooth = smooth_field(tuple(int(np.ceil(n * s / 4)) + 1 for n, s in zip(shape, spacing, strict=True)), 20, rng)
+    resampled = ndimage.affine_transform(smooth, spacing / 4, output_shape=tuple(shape), order=1, mode="nearest")
+    return np.exp(log_sd * resampled)
+
+
+def add_ringing(image: npt.NDArray[np.float32], share: float, *, kept: float = 0.8) -> npt.NDArray[np.float32]:
+    """Mix in the image seen through an in-plane k-space cut at `kept` of its width: Gibbs ringing and its blur."""
+    if share <= 0:
+        return image
+    cut = image
+    for axis in (0, 1):
+        n = image.shape[axis]
+        spectrum = np.fft.rfft(cut, axis=axis)
+        window = (np.fft.rfftfreq(n) <= 0.5 * kept).astype(np.float32)
+        spectrum *= window.reshape([-1 if a == axis else 1 for a in range(3)])
+        cut = np.fft.irfft(spectrum, n=n, axis=axis)
+    return (image + share * (cut - image)).astype(np.float32)
+
+
+def add_rician_noise(image: npt.NDArray, sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Magnitude of the image with complex Gaussian noise of standard deviation `sigma` in each part."""
+    real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.hypot(real, imaginary).astype(np.float32)

@@ -1,0 +1,112 @@
+"""How a session is scanned: sequences and geometry, and the signal they give each tissue."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbseg_bids.simulation.relaxation import Relaxation, mprage, spoiled_gradient_echo, turbo_spin_echo
+
+T2STAR_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
+    ((0.5, 0.5, 0.8), 0.26),
+    ((1.0, 1.0, 1.0), 0.12),
+    ((1.0, 1.0, 2.0), 0.10),
+    ((1.0, 1.0, 3.0), 0.22),
+    ((0.5, 0.5, 4.0), 0.14),
+    ((0.9, 0.9, 5.0), 0.16),
+)
+"""Voxel sizes (mm, slice last) met in cohorts, and how often each is drawn."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a session is scanned. Times in ms, angles in degrees, lengths in mm.
+
+    Attributes
+    ----------
+    field_strength
+        T.
+    spacing
+        Of the T2*-weighted scan, in plane twice, then slice.
+    echo_time, repetition_time, flip_angle
+        Of the T2*-weighted spoiled gradient echo.
+    t1w
+        "mprage" or "gradient_echo".
+    t1w_spacing, t2w_spacing
+        Own grids of the other two.
+    t2w_echo_time, t2w_repetition_time
+        Effective echo time of the turbo spin echo.
+    snr
+        Mean signal of white matter over the noise's standard deviation, for each contrast (T2*, T2w, T1w).
+    bias
+        Standard deviation of the log of the receive field, for each contrast.
+    ringing
+        Share (0-1) of the signal seen through a sharply cut k-space.
+    dropout
+        Scale of the field of the air about the brain that shimming leaves.
+    tilt
+        Of the T2*-weighted slices, radians about x, y, z.
+    """
+
+    field_strength: float = 3.0
+    spacing: tuple[float, float, float] = (1.0, 1.0, 3.0)
+    echo_time: float = 22.0
+    repetition_time: float = 650.0
+    flip_angle: float = 20.0
+    t1w: str = "mprage"
+    t1w_spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    t2w_spacing: tuple[float, float, float] = (0.9, 0.9, 3.0)
+    t2w_echo_time: float = 95.0
+    t2w_repetition_time: float = 5500.0
+    snr: tuple[float, float, float] = (35.0, 40.0, 35.0)
+    bias: tuple[float, float, float] = (0.12, 0.12, 0.12)
+    ringing: float = 0.3
+    dropout: float = 0.7
+    tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def draw_protocol(rng: np.random.Generator) -> Protocol:
+    """A protocol from the range met in cohorts."""
+    weights = np.array([weight for _, weight in T2STAR_GEOMETRIES])
+    spacing = T2STAR_GEOMETRIES[rng.choice(len(weights), p=weights / weights.sum())][0]
+    field_strength = 3.0 if rng.random() < 0.65 else 1.5
+    echo_time = rng.uniform(15, 32) if field_strength == 3.0 else rng.uniform(20, 40)
+    three_d = spacing[2] <= 2
+    snr = np.exp(rng.uniform(np.log((12, 15, 14)), np.log((60, 70, 60))))
+    return Protocol(
+        field_strength=field_strength,
+        spacing=spacing,
+        echo_time=float(echo_time),
+        repetition_time=float(rng.uniform(30, 60) if three_d else rng.uniform(450, 1200)),
+        flip_angle=float(rng.uniform(10, 20) if three_d else rng.uniform(15, 30)),
+        t1w="mprage" if rng.random() < 0.8 else "gradient_echo",
+        t2w_spacing=(1.0, 1.0, 1.0) if rng.random() < 0.5 else (0.9, 0.9, float(rng.choice([2.0, 3.0, 4.0, 5.0]))),
+        t2w_echo_time=float(rng.uniform(70, 115)),
+        t2w_repetition_time=float(rng.uniform(3200, 8000)),
+        snr=tuple(float(s) for s in snr),
+        bias=tuple(float(b) for b in rng.uniform(0.02, 0.2, 3)),
+        ringing=float(rng.uniform(0, 0.6)),
+        dropout=float(rng.uniform(0.2, 1.0)),
+        tilt=tuple(float(t) for t in rng.normal(0, (0.18, 0.05, 0.05))),
+    )
+
+
+def label_signals(
+    protocol: Protocol, tissues: dict[str, Relaxation]
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Noise-free signal of each tissue on T2*, T2w and T1w."""
+    t2star, t2w, t1w = {}, {}, {}
+    for name, tissue in tissues.items():
+        t2star[name] = spoiled_gradient_echo(
+            tissue,
+            repetition_time=protocol.repetition_time,
+            echo_time=protocol.echo_time,
+            flip_angle=protocol.flip_angle,
+        )
+        t2w[name] = turbo_spin_echo(
+            tissue, repetition_time=protocol.t2w_repetition_time, echo_time=protocol.t2w_echo_time
+        )
+        if protocol.t1w == "mprage":
+            t1w[name] = mprage(tissue, repetition_time=2300, inversion_time=950, echo_time=3, flip_angle=9)
+        else:
+            t1w[name] = spoiled_gradient_echo(tissue, repetition_time=20, echo_time=4, flip_angle=25)
+    return t2star, t2w, t1w

@@ -1,0 +1,240 @@
+"""One scan of a head with its features: signal, truth, noise. Shared by training cases and whole datasets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED, WM
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.simulation import acquisition as acq
+from mbseg_bids.simulation.anatomy import TISSUE_TABLE, Anatomy
+from mbseg_bids.simulation.geometry import smooth_field
+from mbseg_bids.simulation.lesions import block_ratio, block_truth
+from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
+from mbseg_bids.simulation.protocol import Protocol, label_signals
+from mbseg_bids.simulation.relaxation import tissue_relaxation
+from mbseg_bids.simulation.rendering import occupancy, render
+from mbseg_bids.simulation.susceptibility import Feature
+
+MIMIC_RATIO = 0.85
+"""A voxel is labelled as a mimic where that leaves less than this share of its signal."""
+
+
+def paint_contrasts(
+    anatomy: Anatomy, protocol: Protocol, features: Sequence[Feature], rng: np.random.Generator
+) -> tuple[Volume, Volume, Volume]:
+    """Noise-free signal of T2*, T2w, T1w on the anatomy's grid.
+
+    Features are in the last two already, by the share of each voxel that they fill; on T2* they act through `render`.
+    """
+    tissues = tissue_relaxation(protocol.field_strength, anatomy.age, rng)
+    signals = label_signals(protocol, tissues)
+    shape = anatomy.labels.shape
+    fine = smooth_field(shape, 2.5, rng)
+    coarse = smooth_field(shape, 9.0, rng)
+    images = []
+    for table in signals:
+        amount = rng.uniform(0.01, 0.04, 2) * rng.choice([-1, 1], 2)
+        images.append(acq.paint(anatomy, table, np.exp(amount[0] * fine + amount[1] * coarse)))
+    for feature in features:
+        found = occupancy(feature.sources, anatomy.labels.affine, shape)
+        if found is not None:
+            box, share = found
+            images[1].data[box] *= 1 - share * (1 - feature.t2w)
+            images[2].data[box] *= 1 - share * (1 - feature.t1w)
+    return tuple(images)
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """What all features together do to the voxels of a grid.
+
+    Attributes
+    ----------
+    ratio
+        Float32: T2* signal with the features / without.
+    lesions
+        Int32 labels of the visible microbleeds, 1 to n.
+    mimics
+        Uint8 keys of `mimics.MIMICS`.
+    numbers
+        For each lesion label in turn, the position of its feature in the list.
+    darkest
+        For each lesion label, the lowest ratio.
+    """
+
+    ratio: npt.NDArray[np.float32]
+    lesions: npt.NDArray[np.int32]
+    mimics: npt.NDArray[np.uint8]
+    numbers: list[int]
+    darkest: list[float]
+
+
+def render_features(
+    features: Sequence[Feature],
+    background: Volume,
+    affine: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    protocol: Protocol,
+    *,
+    factor: int = 1,
+) -> Rendering:
+    """T2* signal ratio and truth of features on a grid.
+
+    Parameters
+    ----------
+    background
+        Noise-free T2* signal of the tissue.
+    affine, shape
+        Of the grid of the result.
+    factor
+        The scanner's in-plane voxels are this many times smaller than those of the grid.
+    """
+    native = affine.copy()
+    native[:3, :2] /= factor
+    native[:3, 3] += (native[:3, :2] - affine[:3, :2]).sum(axis=1) / 2
+    native_shape = (shape[0] * factor, shape[1] * factor, shape[2])
+    ratio = np.ones(tuple(shape), dtype=np.float32)
+    lesions = np.zeros(tuple(shape), dtype=np.int32)
+    mimics = np.zeros(tuple(shape), dtype=np.uint8)
+    numbers, darkest = [], []
+    for number, feature in enumerate(features):
+        patch = render(
+            feature.sources,
+            native,
+            native_shape,
+            background=background,
+            echo_time=protocol.echo_time,
+            field_strength=protocol.field_strength,
+            pitch=0.25 if feature.kind == "microbleed" else 0.4,
+            multiple=(factor, factor, 1),
+        )
+        if patch is None:
+            continue
+        box = tuple(
+            slice(side.start // f, side.stop // f) for side, f in zip(patch.box, (factor, factor, 1), strict=True)
+        )
+        local = block_ratio(patch, factor)
+        ratio[box] *= local
+        if feature.kind != "microbleed":
+            part = mimics[box]
+            part[local < MIMIC_RATIO] = MIMIC_NUMBERS[feature.kind]
+            continue
+        truth = block_truth(patch, factor) & (lesions[box] == 0)
+        if truth.any():
+            numbers.append(number)
+            darkest.append(float(local.min()))
+            lesions[box][truth] = len(numbers)
+    mimics[lesions > 0] = 0
+    return Rendering(ratio, lesions, mimics, numbers, darkest)
+
+
+def acquire(
+    image: Volume,
+    affine: npt.NDArray[np.float64],
+    shape: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    sigma: float,
+    bias: float,
+    ringing: float,
+    modulation: npt.NDArray[np.float32] | None = None,
+    move: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Scan an image on a grid: partial volume, then modulation and receive field, ringing, Rician noise.
+
+    Parameters
+    ----------
+    sigma
+        Of the noise, in the units of the image.
+    bias, ringing
+        See `protocol.Protocol`.
+    modulation
+        On the grid; multiplies the signal (`Rendering.ratio`, dropout).
+    move
+        World of this scan to world of the image, 4 x 4.
+    """
+    scan = acq.box_average(image, affine, shape, move=move)
+    if modulation is not None:
+        scan *= modulation
+    scan *= acq.bias_field(shape, affine, rng, bias)
+    scan = np.abs(acq.add_ringing(scan, ringing))
+    return acq.add_rician_noise(scan, sigma, rng)
+
+
+def keep_labels(rendering: Rendering, kept: Sequence[int]) -> Rendering:
+    """Only some lesion labels, renumbered from 1."""
+    new = np.zeros(len(rendering.numbers) + 1, dtype=np.int32)
+    new[list(kept)] = np.arange(1, len(kept) + 1)
+    return Rendering(
+        rendering.ratio,
+        new[rendering.lesions],
+        rendering.mimics,
+        [rendering.numbers[label - 1] for label in kept],
+        [rendering.darkest[label - 1] for label in kept],
+    )
+
+
+TABLE_COLUMNS = (
+    *("index", "name", "region", "volume_mm3", "n_voxels", "diameter_mm", "i", "j", "k", "x_mm", "y_mm", "z_mm"),
+    *("n_slices", "radius_mm", "dchi_ppm", "minimum_ratio"),
+)
+"""Of the table of microbleeds."""
+
+
+def _nearest_region(regions: npt.NDArray[np.uint8], centroid: npt.NDArray, *, reach: int = 4) -> str:
+    """Name of the region nearest to a place (voxels), for a lesion that bulges into CSF."""
+    start = np.maximum(np.rint(centroid).astype(int) - reach, 0)
+    part = regions[tuple(slice(s, s + 2 * reach + 1) for s in start)]
+    where = np.argwhere(part > 0)
+    if not len(where):
+        return UNASSIGNED
+    nearest = np.linalg.norm(where + start - centroid, axis=1).argmin()
+    return REGIONS[int(part[tuple(where[nearest])])]
+
+
+def lesion_table(
+    rendering: Rendering,
+    features: Sequence[Feature],
+    regions: npt.NDArray[np.uint8],
+    affine: npt.NDArray[np.float64],
+) -> pd.DataFrame:
+    """One row a visible microbleed: index, name, region, size, place, and what it was made of.
+
+    Columns radius_mm (of the sphere of the same volume), dchi_ppm and minimum_ratio are the simulation's own.
+    """
+    voxel_volume = float(abs(np.linalg.det(affine[:3, :3])))
+    rows = []
+    for index, (number, darkest) in enumerate(zip(rendering.numbers, rendering.darkest, strict=True), start=1):
+        where = np.argwhere(rendering.lesions == index)
+        centroid = where.mean(axis=0)
+        place = affine[:3, :3] @ centroid + affine[:3, 3]
+        counts = np.bincount(regions[tuple(where.T)], minlength=len(REGIONS) + 1)[1:]
+        region = REGIONS[int(counts.argmax()) + 1] if counts.any() else _nearest_region(regions, centroid)
+        volume = len(where) * voxel_volume
+        spheres = features[number].sources
+        rows.append(
+            {
+                "index": index,
+                "name": f"CMB-{index:03d}",
+                "region": region,
+                "volume_mm3": volume,
+                "n_voxels": len(where),
+                "diameter_mm": (6 * volume / np.pi) ** (1 / 3),
+                **dict(zip("ijk", centroid.tolist(), strict=True)),
+                **dict(zip(("x_mm", "y_mm", "z_mm"), place.tolist(), strict=True)),
+                "n_slices": len(np.unique(where[:, 2])),
+                "radius_mm": float(np.cbrt(sum(s.radius**3 for s in spheres))),
+                "dchi_ppm": spheres[0].dchi,
+                "minimum_ratio": darkest,
+            }
+        )
+    return pd.DataFrame(rows, columns=TABLE_COLUMNS)
+
+
+def white_matter_mean(image: Volume, anatomy: Anatomy) -> float:
+    """Mean signal of an image, on the grid of the anatomy, in white matter."""
+    return float(image.data[TISSUE_TABLE[anatomy.labels.data] == WM].mean())

@@ -1,0 +1,157 @@
+"""One visit to the scanner: T1w, T2w and T2* of a head, each on its own grid, with the truth on the T2* grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mbseg_bids.imaging.labels import REGIONS
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.simulation import acquisition as acq
+from mbseg_bids.simulation.anatomy import Anatomy
+from mbseg_bids.simulation.geometry import small_move
+from mbseg_bids.simulation.protocol import Protocol
+from mbseg_bids.simulation.scan import (
+    acquire,
+    keep_labels,
+    lesion_table,
+    paint_contrasts,
+    render_features,
+    white_matter_mean,
+)
+from mbseg_bids.simulation.susceptibility import Feature
+
+SCANNER_UNITS = 600.0
+"""Signal of white matter in the stored images: of the order that scanners write."""
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What a visit leaves.
+
+    Attributes
+    ----------
+    images
+        By BIDS suffix: T2starw, T2w, T1w; float32, each on its own grid.
+    lesions, mimics, regions, brain
+        Truth on the grid of T2starw.
+    lesion_table
+        One row a visible microbleed, `index` as in `lesions`.
+    features
+        For each row of the table, the position of its microbleed in the list that was scanned.
+    """
+
+    images: dict[str, Volume]
+    lesions: Volume
+    mimics: Volume
+    regions: Volume
+    brain: Volume
+    lesion_table: pd.DataFrame
+    features: list[int]
+
+
+def stored(volume: Volume, axes: Sequence[int], flips: Sequence[bool]) -> Volume:
+    """The same image with its array axes permuted, then flipped: how a scanner's software happened to store it."""
+    data, affine = volume.data.transpose(axes), volume.affine.copy()
+    affine[:, :3] = affine[:, list(axes)]
+    for axis, flip in enumerate(flips):
+        if flip:
+            data = np.flip(data, axis)
+            affine[:3, 3] += affine[:3, axis] * (data.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Volume(np.ascontiguousarray(data), affine)
+
+
+def move_head(anatomy: Anatomy, features: Sequence[Feature], move: npt.NDArray) -> tuple[Anatomy, list[Feature]]:
+    """The head and its features after a rigid motion (4 x 4, old world to new world)."""
+    labels = Volume(anatomy.labels.data, move @ anatomy.labels.affine)
+    return replace(anatomy, labels=labels), [feature.moved(move) for feature in features]
+
+
+def simulate_session(
+    anatomy: Anatomy,
+    features: Sequence[Feature],
+    protocol: Protocol,
+    rng: np.random.Generator,
+    *,
+    person_seed: int,
+    head_motion: tuple[float, float] = (1.0, 0.015),
+) -> Session:
+    """Scan a head.
+
+    Parameters
+    ----------
+    anatomy, features
+        In the scanner's world at the time of the T2*-weighted scan.
+    protocol
+        How to scan.
+    rng
+        Noise, bias, position between contrasts.
+    person_seed
+        Relaxation and texture of the tissue: the same number at every visit of a person.
+    head_motion
+        Standard deviation of the shift (mm) and the rotation (radians) between contrasts.
+    """
+    contrasts = paint_contrasts(anatomy, protocol, features, np.random.default_rng(person_seed))
+    source = anatomy.labels.affine
+    centre = (source @ np.array([*(np.array(anatomy.labels.shape) / 2), 1]))[:3]
+    names = ("T2starw", "T2w", "T1w")
+    spacings = (protocol.spacing, protocol.t2w_spacing, protocol.t1w_spacing)
+    noise = [white_matter_mean(image, anatomy) for image in contrasts]
+    scans: dict[str, Volume] = {}
+    for number, (name, image, spacing) in enumerate(zip(names, contrasts, spacings, strict=True)):
+        first = number == 0
+        tilt = protocol.tilt if first else rng.normal(0, 0.03, 3)
+        affine, shape = acq.scan_grid(
+            anatomy, spacing, tilt, whole_head=True, cover_neck=spacing[2] <= 1.5 and not first
+        )
+        modulation = None
+        if first:
+            rendering = render_features(features, image, affine, shape, protocol)
+            gradients = acq.air_dephasing(anatomy, protocol)
+            modulation = rendering.ratio * acq.dropout_factor(gradients, affine, shape, protocol.echo_time)
+            t2star_affine, t2star_shape = affine, shape
+        scan = acquire(
+            image,
+            affine,
+            shape,
+            rng,
+            sigma=noise[number] / protocol.snr[number],
+            bias=protocol.bias[number],
+            ringing=protocol.ringing,
+            modulation=modulation,
+            move=None if first else small_move(rng, *head_motion, centre),
+        )
+        scans[name] = Volume(scan * np.float32(SCANNER_UNITS / noise[number]), affine)
+
+    def on_grid(labels: npt.NDArray, n_classes: int) -> npt.NDArray[np.uint8]:
+        return acq.label_votes(labels, source, t2star_affine, t2star_shape, n_classes)
+
+    brain = on_grid(anatomy.brain.astype(np.uint8), 2)
+    regions = on_grid(anatomy.regions, len(REGIONS) + 1) * brain
+    rendering.lesions[brain == 0] = 0
+    rendering.mimics[brain == 0] = 0
+    kept = [label for label in range(1, len(rendering.numbers) + 1) if (rendering.lesions == label).any()]
+    rendering = keep_labels(rendering, kept)
+
+    # Axial scans come with x to the left, the sagittal T1w with its slices along x.
+    axial = ((0, 1, 2), (True, False, False))
+
+    def truth(data: npt.NDArray) -> Volume:
+        return stored(Volume(data, t2star_affine), *axial)
+
+    lesions = truth(rendering.lesions)
+    ordering = {"T2starw": axial, "T2w": axial, "T1w": ((1, 2, 0), (False, False, False))}
+    return Session(
+        images={name: stored(scan, *ordering[name]) for name, scan in scans.items()},
+        lesions=lesions,
+        mimics=truth(rendering.mimics),
+        regions=truth(regions),
+        brain=truth(brain),
+        lesion_table=lesion_table(
+            replace(rendering, lesions=lesions.data), features, truth(regions).data, lesions.affine
+        ),
+        features=rendering.numbers,
+    )

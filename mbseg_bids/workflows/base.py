@@ -1,0 +1,188 @@
+"""The whole workflow: one sub-workflow for each session, from its three images to its derivatives."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from mbseg_bids.bids.inputs import Session
+from mbseg_bids.bids.outputs import (
+    NATIVE_OUTPUTS,
+    T1W_OUTPUTS,
+    Output,
+    output_path,
+    regions_table,
+    sidecar_of,
+    template_outputs,
+)
+from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
+from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
+from mbseg_bids.interfaces.images import MeanOfEchoes
+from mbseg_bids.settings import Settings
+from mbseg_bids.workflows.anatomy import init_anatomy_wf
+from mbseg_bids.workflows.detection import init_detection_wf
+from mbseg_bids.workflows.spaces import init_lesions_in_space_wf
+
+WORKFLOW_NAME = "mbseg_wf"
+
+
+class SessionPlan(Protocol):
+    """A session that will run, with what it reuses."""
+
+    session: Session
+    fingerprint: str
+    """Of inputs and settings."""
+    facts: Mapping[str, Any]
+    """What the summary says before anything is computed: inputs, settings, software, warnings."""
+    reused: Mapping[str, Path]
+    """Files by input of the anatomy workflow."""
+
+
+def init_mbseg_wf(
+    *,
+    plans: Sequence[SessionPlan],
+    bids_dir: Path,
+    output_dir: Path,
+    work_dir: Path,
+    settings: Settings,
+    hide: Mapping[str, str] | None = None,
+) -> Workflow:
+    """Build the workflow of a run.
+
+    Parameters
+    ----------
+    plans
+        Sessions to run.
+    bids_dir, output_dir, work_dir
+        Roots of input, derivatives and intermediate results.
+    settings
+        Settings of the run.
+    hide
+        Folders of this machine and what the summaries say instead of them.
+
+    Returns
+    -------
+    Workflow with one independent sub-workflow for each session, named after it.
+    """
+    workflow = Workflow(name=WORKFLOW_NAME, base_dir=str(work_dir))
+    workflow.add_nodes(
+        [
+            init_session_wf(plan=plan, bids_dir=bids_dir, output_dir=output_dir, settings=settings, hide=hide or {})
+            for plan in plans
+        ]
+    )
+    return workflow
+
+
+def session_workflow_name(session: Session) -> str:
+    """Return the name of the sub-workflow of a session, which crash files are matched by."""
+    return re.sub(r"\W", "_", session.label) + "_wf"
+
+
+def init_session_wf(
+    *, plan: SessionPlan, bids_dir: Path, output_dir: Path, settings: Settings, hide: Mapping[str, str]
+) -> Workflow:
+    """Build the workflow of one session.
+
+    Workflow graph: T1w, T2w, T2* -> anatomy -> detection -> lesions in other spaces -> derivatives -> summary.
+    """
+    workflow = Workflow(name=session_workflow_name(plan.session))
+    inputs = _init_inputs(workflow, plan)
+    anatomy = init_anatomy_wf(
+        name="anatomy_wf", settings=settings.anatomy, omp_nthreads=settings.execution.omp_nthreads
+    )
+    detection = init_detection_wf(name="detection_wf", settings=settings)
+    contrasts = [("t1w", "inputnode.t1w"), ("t2w", "inputnode.t2w"), ("t2star", "inputnode.t2star")]
+    reused = [(role, f"inputnode.{role}") for role in plan.reused]
+    detection_fields = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det")
+    workflow.connect(
+        [
+            (inputs, anatomy, contrasts + reused),
+            (inputs, detection, [("t2star", "inputnode.t2star")]),
+            (anatomy, detection, [(f"outputnode.{name}", f"inputnode.{name}") for name in detection_fields]),
+        ]
+    )
+    sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
+    outputs = [*NATIVE_OUTPUTS]
+    if "T1w" in settings.outputs.spaces:
+        sources["in_t1w"] = (_init_mapping(workflow, anatomy, detection, "T1w"), "outputnode.")
+        outputs += T1W_OUTPUTS
+    if "template" in settings.outputs.spaces:
+        sources["in_template"] = (_init_mapping(workflow, anatomy, detection, "template"), "outputnode.")
+        outputs += template_outputs(DEFAULT_TEMPLATE)
+    _connect_outputs(workflow, plan, outputs, sources, inputs, bids_dir, output_dir, hide)
+    return workflow
+
+
+def _init_inputs(workflow: Workflow, plan: SessionPlan) -> Node:
+    """Return the node that gives one three-dimensional file for each contrast, and the reused results."""
+    fields = ["t1w", "t2w", "t2star", *plan.reused]
+    inputs = Node(IdentityInterface(fields=fields), name="inputs")
+    for role, path in plan.reused.items():
+        setattr(inputs.inputs, role, str(path))
+    for contrast, name in (("T1w", "t1w"), ("T2w", "t2w"), ("T2starw", "t2star")):
+        mean = Node(MeanOfEchoes(), name=f"mean_{name}", mem_gb=1)
+        mean.inputs.in_files = [str(path) for path in plan.session.images[contrast].paths]
+        workflow.connect(mean, "out_file", inputs, name)
+    return inputs
+
+
+def _init_mapping(workflow: Workflow, anatomy: Workflow, detection: Workflow, space: str) -> Workflow:
+    """Connect and return the workflow that brings the lesions into another space."""
+    mapping = init_lesions_in_space_wf(name=f"in_{space.lower()}_wf", space=space)
+    transforms = [("outputnode.t1w_preproc", "inputnode.t1w"), ("outputnode.t1w_to_t2star", "inputnode.t1w_to_t2star")]
+    if space == "template":
+        transforms.append(("outputnode.t1w_to_template", "inputnode.t1w_to_template"))
+    workflow.connect(
+        [
+            (detection, mapping, [("outputnode.cmb_dseg", "inputnode.labels")]),
+            (anatomy, mapping, transforms),
+        ]
+    )
+    return mapping
+
+
+def _connect_outputs(
+    workflow: Workflow,
+    plan: SessionPlan,
+    outputs: Sequence[Output],
+    sources: Mapping[str, tuple[Any, str]],
+    inputs: Node,
+    bids_dir: Path,
+    output_dir: Path,
+    hide: Mapping[str, str],
+) -> None:
+    """Write every output, then the summary, then the mark that the session is done."""
+    session = plan.session
+    images = {contrast: image.paths for contrast, image in session.images.items()}
+    written = Node(Merge(len(outputs)), name="written", run_without_submitting=True)
+    for number, output in enumerate(outputs, start=1):
+        node = Node(
+            WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
+        )
+        node.inputs.path = output_path(output, session.participant, session.session).as_posix()
+        if output.extension != ".tsv":
+            node.inputs.metadata = sidecar_of(output, images, bids_dir)
+        if output.table == "regions":
+            node.inputs.table = regions_table()
+        if output.native:
+            workflow.connect(inputs, "t2star", node, "reference")
+        source, prefix = sources[output.source[0]]
+        workflow.connect(source, prefix + output.source[1], node, "in_file")
+        workflow.connect(node, "out_file", written, f"in{number}")
+    finish = Node(FinishSession(output_dir=str(output_dir)), name="finish", run_without_submitting=True)
+    finish.inputs.label = session.label
+    finish.inputs.fingerprint = plan.fingerprint
+    finish.inputs.facts = dict(plan.facts)
+    finish.inputs.hide = dict(hide)
+    workflow.connect(written, "out", finish, "out_files")
+    workflow.connect(*_field(sources["anatomy"], "qc_json"), finish, "anatomy")
+    workflow.connect(*_field(sources["detection"], "result_json"), finish, "detection")
+
+
+def _field(source: tuple[Any, str], name: str) -> tuple[Any, str]:
+    node, prefix = source
+    return node, prefix + name

@@ -1,0 +1,97 @@
+"""The detection workflow: from registered contrasts to lesions on the native T2* grid."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from mbseg_bids import __version__
+from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
+from mbseg_bids.settings import Settings
+
+INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "t2star")
+OUTPUTS = (
+    "cmb_mask",
+    "cmb_probseg",
+    "cmb_dseg",
+    "cmb_dseg_tsv",
+    "candidates_dseg",
+    "candidates_tsv",
+    "result_json",
+)
+
+
+def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Workflow:
+    """Build the workflow that segments the microbleeds of one session.
+
+    Workflow Graph
+        classify (search mask, network) -> find_lesions (components, ratio rule, regions) -> write_lesions (native
+        grid, size rules, files)
+
+    Parameters
+    ----------
+    settings
+        Of the run; ``detection`` and ``execution`` are used.
+    name
+        Of the workflow.
+
+    Inputs
+    ------
+    t2star_det, t2w_det, t1w_det
+        The contrasts on the detection grid, bias-corrected, standardised 0-100.
+    brain_det, tissue_det, regions_det
+        Brain mask, three-class tissue and region labels on the detection grid.
+    t2star
+        The T2* image as acquired; every output has its grid and header.
+
+    Outputs
+    -------
+    cmb_mask, cmb_probseg, cmb_dseg, candidates_dseg
+        Images on the native T2* grid.
+    cmb_dseg_tsv, candidates_tsv
+        Tables; columns in ``data/columns.json``.
+    result_json
+        Counts, search, settings, weights, durations and warnings.
+    """
+    workflow = Workflow(name=name)
+    inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
+    detection, execution = asdict(settings.detection), settings.execution
+    classify = Node(
+        ClassifyCandidates(
+            settings=detection,
+            weights_state=_weights_state(settings.detection.weights),
+            batch_size=execution.batch_size,
+            device=execution.device,
+            n_workers=execution.omp_nthreads,
+        ),
+        name="classify",
+        n_procs=execution.omp_nthreads,
+        mem_gb=1.5 + 0.6 * execution.omp_nthreads,
+    )
+    find_lesions = Node(FindLesions(settings=detection), name="find_lesions", mem_gb=0.8)
+    write_lesions = Node(WriteLesions(settings=detection), name="write_lesions", mem_gb=0.8)
+    # fmt: off
+    workflow.connect([
+        (inputnode, classify, [("t2star_det", "t2star"), ("t2w_det", "t2w"), ("t1w_det", "t1w"),
+                               ("brain_det", "brain"), ("tissue_det", "tissue")]),
+        (inputnode, find_lesions, [("t2star_det", "t2star"), ("brain_det", "brain"), ("regions_det", "regions")]),
+        (inputnode, write_lesions, [("t2star", "t2star")]),
+        (classify, find_lesions, [("probability", "probability")]),
+        (classify, write_lesions, [("probability", "probability"), ("search", "search")]),
+        (find_lesions, write_lesions, [("candidates", "candidates"), ("survivors", "survivors"),
+                                       ("evidence", "evidence")]),
+        (write_lesions, outputnode, [(output, output) for output in OUTPUTS]),
+    ])
+    # fmt: on
+    return workflow
+
+
+def _weights_state(name_or_path: str) -> str:
+    """Return what identifies the weights besides their name: a work directory must not serve results of others."""
+    shipped = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
+    path = next((p for p in (Path(name_or_path), shipped) if p.is_file()), None)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path else "none"
+    return f"{__version__} {digest}"

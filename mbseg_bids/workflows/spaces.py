@@ -1,0 +1,49 @@
+"""Lesions in other spaces than that of the T2*-weighted image."""
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from mbseg_bids.interfaces.images import MaskOfLabels
+from mbseg_bids.interfaces.labels import MapLabelsToT1w, MapLabelsToTemplate
+
+
+def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
+    """Build the workflow that brings lesion labels to T1w space or to the template.
+
+    Workflow graph: labels -> mapped labels -> mask.
+
+    Parameters
+    ----------
+    name
+        Of the workflow.
+    space
+        ``T1w`` or ``template``.
+
+    Inputs
+    ------
+    labels
+        Lesions on the native T2* grid.
+    t1w, t1w_to_t2star, t1w_to_template
+        Image that gives the grid of T1w space, and the transforms of the anatomy workflow; the last for ``template``.
+
+    Outputs
+    -------
+    cmb_dseg, cmb_mask
+        The same labels, and 1 where there is any.
+    """
+    workflow = Workflow(name=name)
+    to_template = space == "template"
+    used = ["t1w_to_t2star", "t1w_to_template" if to_template else "t1w"]
+    inputnode = Node(IdentityInterface(fields=["labels", "t1w", "t1w_to_t2star", "t1w_to_template"]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name="outputnode")
+    map_labels = Node(MapLabelsToTemplate() if to_template else MapLabelsToT1w(), name="map_labels", mem_gb=1)
+    mask = Node(MaskOfLabels(), name="mask", run_without_submitting=True)
+    workflow.connect(
+        [
+            (inputnode, map_labels, [(field, field) for field in ["labels", *used]]),
+            (map_labels, mask, [("out_file", "in_file")]),
+            (map_labels, outputnode, [("out_file", "cmb_dseg")]),
+            (mask, outputnode, [("out_file", "cmb_mask")]),
+        ]
+    )
+    return workflow

@@ -1,0 +1,57 @@
+import json
+
+from mbseg_bids.bids.boilerplate import boilerplate, write_boilerplate
+from mbseg_bids.settings import Settings
+
+
+def facts(session="1", **changes):
+    tables = Settings().as_dict()
+    base = {
+        "participant": "01",
+        "session": session,
+        "inputs": {"T1w": {"reason": "the only one"}, "T2starw": {"reason": "the only one"}},
+        "reused": {},
+        "settings": {name: tables[name] for name in ("inputs", "anatomy", "detection", "outputs")},
+        "software": {"mbseg-bids": "9.9", "torch": "2.0", "SimpleITK": "2.5"},
+    }
+    return base | changes
+
+
+def test_says_what_was_done_and_with_what():
+    text = boilerplate([facts()])
+    assert "mbseg-bids 9.9" in text
+    assert "images of 1 session." in text
+    assert "at least 1.2 times (in deep grey matter 1.4 times)" in text
+    assert "Brain mask, tissues and regions were computed" in text
+    assert "mean of several echoes" not in text
+
+
+def test_says_what_was_reused_and_for_how_many():
+    text = boilerplate([facts("1", reused={"aseg": "x"}), facts("2")])
+    assert "Existing results were reused: the anatomical segmentation (aseg) in 1 session" in text
+
+
+def test_says_where_inputs_were_not_the_plain_ones():
+    inputs = {
+        "T1w": {"reason": "from ses-1, as this session has none; the only one"},
+        "T2starw": {"reason": "the only one; mean of echoes 2, 3 of 4"},
+    }
+    text = boilerplate([facts(inputs=inputs)])
+    assert "The T2*-weighted image was the mean of several echoes in 1 session." in text
+    assert "The T1w came from another session of the participant in 1 session." in text
+
+
+def test_says_so_if_sessions_were_not_processed_alike():
+    other = facts("2", software={"mbseg-bids": "1.0"})
+    assert "same versions" in boilerplate([facts("1"), other])
+    assert "Not all sessions" not in boilerplate([facts("1"), facts("2")])
+
+
+def test_summaries_of_earlier_runs_are_counted_and_win_over_plans(tmp_path):
+    (tmp_path / "logs").mkdir()
+    done = facts("1", software={"mbseg-bids": "8.8", "torch": "1", "SimpleITK": "1"})
+    (tmp_path / "logs" / "sub-01_ses-1_summary.json").write_text(json.dumps(done))
+    (tmp_path / "logs" / "sub-02_summary.json").write_text("{broken")
+    text = write_boilerplate(tmp_path, [facts("1")]).read_text()
+    assert "mbseg-bids 8.8" in text
+    assert "1 session." in text

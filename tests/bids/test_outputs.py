@@ -1,0 +1,157 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mbseg_bids.bids.outputs import (
+    NATIVE_OUTPUTS,
+    T1W_OUTPUTS,
+    derivative_path,
+    output_path,
+    sidecar_of,
+    template_outputs,
+    write_bytes,
+    write_dataset_files,
+)
+from mbseg_bids.errors import CannotWriteError
+
+ALL = [*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs("MNI152NLin2009aSym")]
+RAW = Path("/data/raw")
+IMAGES = {
+    "T1w": (RAW / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",),
+    "T2w": (RAW / "sub-01/ses-2/anat/sub-01_ses-2_T2w.nii.gz",),
+    "T2starw": tuple(RAW / f"sub-01/ses-2/anat/sub-01_ses-2_echo-{n}_part-mag_MEGRE.nii.gz" for n in (1, 2)),
+}
+
+
+def test_names_have_their_entities_in_the_order_of_the_standard():
+    path = derivative_path("01", "a", suffix="mask", label="CMB", space="T2starw")
+    assert path == Path("sub-01/ses-a/anat/sub-01_ses-a_space-T2starw_label-CMB_mask.nii.gz")
+    path = derivative_path("01", None, suffix="dseg", desc="x", seg="CMB", extension=".tsv")
+    assert path == Path("sub-01/anat/sub-01_seg-CMB_desc-x_dseg.tsv")
+    with pytest.raises(ValueError, match="unknown entity colour"):
+        derivative_path("01", None, suffix="mask", colour="red")
+
+
+def test_the_names_of_the_results_are_those_that_are_documented():
+    names = {output_path(output, "01", None).name.removeprefix("sub-01_") for output in ALL}
+    page = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text()
+    for name in names:
+        assert name.replace("MNI152NLin2009aSym", "<template>").split(".")[0] in page, name
+    assert len(names) == len(ALL)
+
+
+def test_sidecars_name_sources_and_reference_by_uri():
+    outputs = {output.name: output for output in ALL}
+    mask = sidecar_of(outputs["mask"], IMAGES, RAW)
+    assert mask["Type"] == "Lesion"
+    assert mask["SpatialReference"] == "bids:raw:sub-01/ses-2/anat/sub-01_ses-2_echo-1_part-mag_MEGRE.nii.gz"
+    assert mask["Sources"] == [
+        "bids:raw:sub-01/ses-2/anat/sub-01_ses-2_echo-1_part-mag_MEGRE.nii.gz",
+        "bids:raw:sub-01/ses-2/anat/sub-01_ses-2_echo-2_part-mag_MEGRE.nii.gz",
+        "bids:raw:sub-01/ses-2/anat/sub-01_ses-2_T2w.nii.gz",
+        "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+    ]
+    in_t1w = sidecar_of(outputs["mask_in_t1w"], IMAGES, RAW)
+    assert in_t1w["SpatialReference"] == "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"
+    assert "SpatialReference" not in sidecar_of(outputs["mask_in_template"], IMAGES, RAW)
+    assert sidecar_of(outputs["t1w"], IMAGES, RAW)["SkullStripped"] is False
+
+
+def test_every_column_of_the_tables_is_described():
+    from mbseg_bids.data.columns import describe_columns
+
+    outputs = {output.name: output for output in ALL}
+    for name, table in (("dseg", "lesions"), ("candidates", "candidates")):
+        sidecar = sidecar_of(outputs[name], IMAGES, RAW)
+        for column in describe_columns(table):
+            assert sidecar[column]["Description"], column
+
+
+def test_dataset_description_links_to_the_input_without_naming_the_machine(tmp_path):
+    out = tmp_path / "raw" / "derivatives" / "mbseg"
+    write_dataset_files(out, tmp_path / "raw", {"DatasetDOI": "doi:10.1/x", "License": "CC0"})
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert description["DatasetLinks"] == {"raw": "../.."}
+    assert description["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x"}]
+    assert description["GeneratedBy"][0]["Name"] == "mbseg-bids"
+    assert str(tmp_path) not in json.dumps(description)
+
+
+def test_a_history_that_the_user_keeps_is_left_alone(tmp_path):
+    (tmp_path / "CHANGES").write_text("mine")
+    write_dataset_files(tmp_path, tmp_path / "raw", {})
+    assert (tmp_path / "CHANGES").read_text() == "mine"
+
+
+def test_writing_leaves_no_half_file_behind(tmp_path):
+    write_bytes(tmp_path / "a" / "b.txt", b"x")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWriteError):
+        write_bytes(tmp_path / "file" / "b.txt", b"x")
+
+
+VALIDATOR = shutil.which("bids-validator-deno", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno is not installed")
+def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_image):
+    """Every file this app can write, for participants with and without sessions, through its own writers."""
+    from fake_workflows import ROW
+
+    from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
+
+    out, raw = tmp_path / "out", make_dataset()
+    write_dataset_files(out, raw, {"License": "CC0"})
+    image = save_image(tmp_path / "image.nii.gz", data=(np.indices((8, 9, 5)).sum(axis=0) > 12).astype(np.uint8))
+    candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
+    tables = {}
+    for name, row in (("dseg_table", ROW), ("candidates_table", candidate)):
+        tables[name] = tmp_path / f"{name}.tsv"
+        tables[name].write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
+    for participant, session in (("01", None), ("02", "a")):
+        folder = raw / f"sub-{participant}" / (f"ses-{session}" if session else "") / "anat"
+        images = {contrast: (folder / f"{contrast}.nii.gz",) for contrast in ("T1w", "T2w", "T2starw")}
+        for output in ALL:
+            path = output_path(output, participant, session).as_posix()
+            node = WriteDerivative(in_file=str(tables.get(output.name, image)), output_dir=str(out), path=path)
+            if output.extension != ".tsv":
+                node.inputs.metadata = sidecar_of(output, images, raw)
+            if output.table == "regions":
+                node.inputs.table = "index\tname\n1\tcortical_gm\n"
+            node.run()
+        label = f"sub-{participant}" + (f"_ses-{session}" if session else "")
+        FinishSession(output_dir=str(out), label=label, fingerprint="x", facts={"warnings": []}).run()
+        (out / f"sub-{participant}.html").write_text("<!DOCTYPE html>")
+    (out / "logs" / "CITATION.md").write_text("text\n")
+    done = subprocess.run([VALIDATOR, "--format", "json", out], capture_output=True, text=True, check=False)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    errors = [issue for issue in issues if issue["severity"] == "error"]
+    assert errors == []
+    unexpected = {i["code"] for i in issues} - {"TOO_FEW_AUTHORS", "SIDECAR_KEY_RECOMMENDED"}
+    assert unexpected == set()
+
+
+def test_a_file_off_the_grid_is_refused_and_bytes_do_not_depend_on_the_time(tmp_path, save_image, monkeypatch):
+    from mbseg_bids.interfaces.bids import WriteDerivative, require_same_grid
+
+    image = save_image(tmp_path / "a.nii.gz")
+    moved = nib.load(image)
+    nib.save(nib.Nifti1Image(moved.get_fdata(), moved.affine + 1e-6 * np.eye(4)), tmp_path / "b.nii.gz")
+    with pytest.raises(ValueError, match="not on the grid"):
+        require_same_grid(tmp_path / "b.nii.gz", image)
+    require_same_grid(image, image)
+    contents = []
+    for seconds in (0, 1e9):
+        monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
+        WriteDerivative(in_file=str(image), output_dir=str(tmp_path / "out"), path="x.nii.gz").run()
+        contents.append((tmp_path / "out" / "x.nii.gz").read_bytes())
+    assert contents[0] == contents[1]
+    assert np.array_equal(nib.load(tmp_path / "out" / "x.nii.gz").get_fdata(), nib.load(image).get_fdata())

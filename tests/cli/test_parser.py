@@ -1,0 +1,144 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mbseg_bids.cli.parser import build_parser, parse_request
+from mbseg_bids.errors import UnknownLevelError, UsageError
+
+POSITIONAL = ["raw", "out", "participant"]
+
+
+def parse(*extra):
+    return parse_request([*POSITIONAL, *map(str, extra)])
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from mbseg_bids.cli.app import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'nibabel', 'pandas', 'bids', 'nipype', 'torch', 'scipy'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("HEAVY []\n")
+    assert "usage: mbseg-bids" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--participant-label", "--participant_label"])
+@pytest.mark.parametrize("values", [["01", "02"], ["sub-01", "sub-02"], ["01,sub-02"], ["01", "02", "sub-01"]])
+def test_labels_in_every_spelling(option, values):
+    assert parse(option, *values).participants == ("01", "02")
+
+
+def test_session_labels_lose_their_prefix():
+    assert parse("--session-label", "ses-a", "b").sessions == ("a", "b")
+    assert parse("--session_label", "a").sessions == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "table", "key", "value"),
+    [
+        (["--ratio-threshold", "1.3"], "detection", "ratio_threshold", 1.3),
+        (["--ratio-threshold-deep-gm", "1.6"], "detection", "ratio_threshold_deep_gm", 1.6),
+        (["--probability-threshold", "0.4"], "detection", "probability_threshold", 0.4),
+        (["--exhaustive"], "detection", "exhaustive", True),
+        (["--device", "cpu"], "execution", "device", "cpu"),
+        (["--batch-size", "8"], "execution", "batch_size", 8),
+        (["--n-cpus", "3"], "execution", "n_procs", 3),
+        (["--nprocs", "3"], "execution", "n_procs", 3),
+        (["--omp-nthreads", "2"], "execution", "omp_nthreads", 2),
+        (["--mem-gb", "6"], "execution", "mem_gb", 6.0),
+        (["--stop-on-first-crash"], "execution", "stop_on_first_crash", True),
+        (["--resource-monitor"], "execution", "resource_monitor", True),
+        (["--write-graph"], "execution", "write_graph", True),
+        (["--clean-workdir"], "execution", "clean_workdir", True),
+        (["--random-seed", "5"], "anatomy", "random_seed", 5),
+        (["--registration", "coarse"], "anatomy", "registration", "coarse"),
+        (["--t2star-suffix", "swi", "T2starw"], "inputs", "t2star_suffix", ("swi", "T2starw")),
+        (["--t2star-echo", "2"], "inputs", "t2star_echo", "2"),
+        (["--output-spaces"], "outputs", "spaces", ()),
+        (["--output-spaces", "T1w"], "outputs", "spaces", ("T1w",)),
+    ],
+)
+def test_options_end_in_the_settings(arguments, table, key, value):
+    assert parse(*arguments).settings.as_dict()[table][key] == value
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ratio-threshold", "0.9"],
+        ["--probability-threshold", "0"],
+        ["--probability-threshold", "nan"],
+        ["--n-cpus", "0"],
+        ["--batch-size", "0"],
+        ["--mem-gb", "-1"],
+        ["--device", "tpu"],
+        ["--registration", "fine"],
+        ["--output-spaces", "fsaverage"],
+        ["--t2star-echo", "last"],
+        ["--random-seed", "-1"],
+        ["--participant-label", "a_b"],
+        ["--derivatives", "=x"],
+        ["--reports-only", "--boilerplate-only"],
+        ["--no-such-option"],
+        ["--n-cpus", "many"],
+    ],
+)
+def test_values_that_no_run_could_use_are_usage_errors(arguments):
+    with pytest.raises(UsageError):
+        parse(*arguments)
+
+
+def test_unknown_level_has_its_own_error():
+    with pytest.raises(UnknownLevelError, match="one of: participant, group"):
+        parse_request(["raw", "out", "session"])
+
+
+def test_settings_file_is_read_and_the_command_line_wins(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text('[detection]\nratio_threshold = 1.5\nexhaustive = true\n[inputs]\nt2star_suffix = ["swi"]\n')
+    settings = parse("--config-file", path, "--ratio-threshold", "1.1").settings
+    assert settings.detection.ratio_threshold == 1.1
+    assert settings.detection.exhaustive
+    assert settings.inputs.t2star_suffix == ("swi",)
+
+
+def test_settings_written_are_read_back(tmp_path):
+    settings = parse("--t2star-suffix", "swi", "--output-spaces", "--mem-gb", "4").settings
+    path = tmp_path / "settings.toml"
+    path.write_text(settings.to_toml())
+    assert parse("--config-file", path).settings == settings
+
+
+@pytest.mark.parametrize("text", ["[detection]\nratio = 1\n", "[detect]\n", "x =", '[outputs]\nspaces = "T1w"\n'])
+def test_bad_settings_files_are_usage_errors(tmp_path, text):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError):
+        parse("--config-file", path)
+
+
+def test_derivatives_have_names_and_may_be_repeated(tmp_path):
+    request = parse("-d", f"smriprep={tmp_path}", "--derivatives", "synthseg=/b")
+    assert request.derivatives == {"smriprep": tmp_path, "synthseg": Path("/b")}
+
+
+def test_by_default_all_cpus_that_may_be_used_are():
+    execution = parse().settings.execution
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert execution.n_procs == allowed
+    assert execution.omp_nthreads == min(allowed, 8)
+
+
+def test_the_usage_page_names_every_option():
+    page = (Path(__file__).parents[2] / "docs" / "usage.md").read_text()
+    options = {o for action in build_parser()._actions for o in action.option_strings if o.startswith("--")}
+    assert sorted(o for o in options - {"--help"} if f"`{o}" not in page and f"{o}`" not in page) == []
+    named = set(re.findall(r"`(--[a-z0-9_-]+)", page))
+    assert sorted(named - options) == []

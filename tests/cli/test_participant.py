@@ -1,0 +1,285 @@
+import hashlib
+import json
+import shutil
+import signal
+
+import fake_workflows
+import nibabel as nib
+import numpy as np
+import pytest
+
+CONTRASTS = ("T1w", "T2w", "T2starw")
+SIX = [f"sub-{p}/anat/sub-{p}_{c}.nii.gz" for p in ("01", "02") for c in CONTRASTS]
+
+
+def digests(folder):
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and "logs" not in p.parts]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def brighten(path, factor):
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * np.float32(factor), image.affine), path)
+
+
+def sessions_of(out):
+    (table,) = (out / "logs").glob("run-*_sessions.tsv")
+    header, *rows = [line.split("\t") for line in table.read_text().splitlines()]
+    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+@pytest.fixture
+def count_anatomy(monkeypatch):
+    """Count how often the anatomy of a session is computed."""
+    calls = []
+    original = fake_workflows.FakeAnatomy._run_interface
+    monkeypatch.setattr(
+        fake_workflows.FakeAnatomy, "_run_interface", lambda self, r: calls.append(r.cwd) or original(self, r)
+    )
+    return calls
+
+
+def test_a_run_writes_everything_and_says_so(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    assert run(root, out, "participant") == (0, "mbseg-bids finished: 2 sessions done")
+    assert fake_parts == ["01", "02"]
+    summary = json.loads((out / "logs" / "sub-01_summary.json").read_text())
+    assert summary["inputs"]["T2starw"]["path"] == "sub-01/anat/sub-01_T2starw.nii.gz"
+    assert summary["inputs"]["T2starw"]["shape"] == [8, 9, 5]
+    assert summary["warnings"] == ["a warning of anatomy"]
+    assert summary["detection"]["n_lesions"] == 1
+    assert "[detection]" in next((out / "logs").glob("run-*_settings.toml")).read_text()
+    assert sessions_of(out)["sub-01"] == {"outcome": "done", "exit_code": "0", "reason": "n/a"}
+
+
+def test_no_output_names_a_folder_of_this_machine(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    brighten(root / "sub-02/anat/sub-02_T2starw.nii.gz", 500)  # the log of a failure is the likeliest to name folders
+    run(root, out, "participant", "-v")
+    for path in out.rglob("*"):
+        if path.is_file() and not path.name.endswith(".gz"):
+            assert str(tmp_path) not in path.read_text(), path
+
+
+def test_a_finished_session_is_not_computed_again(make_dataset, tmp_path, fake_parts, run, count_anatomy):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    run(root, out, "participant")
+    before = digests(out)
+    assert run(root, out, "participant")[1] == "mbseg-bids finished: 2 sessions done, 2 of them by an earlier run"
+    assert len(count_anatomy) == 2
+    assert digests(out) == before
+
+
+@pytest.mark.parametrize("change", ["settings", "input", "output removed"])
+def test_a_finished_session_is_computed_again_if_something_changed(
+    make_dataset, tmp_path, fake_parts, run, count_anatomy, change
+):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    run(root, out, "participant")
+    extra = []
+    if change == "settings":
+        extra = ["--ratio-threshold", "1.3"]
+    elif change == "input":
+        brighten(root / SIX[2], 1.1)
+    else:
+        next(out.glob("sub-01/anat/*label-CMB_mask.nii.gz")).unlink()
+    assert run(root, out, "participant", *extra)[1] == "mbseg-bids finished: 1 session done"
+    if change == "output removed":
+        assert len(list(out.glob("sub-01/anat/*label-CMB_mask.nii.gz"))) == 3
+    else:
+        assert sorted((out / "logs").glob("sub-01_done.json"))
+
+
+def test_a_stopped_run_continues_and_ends_with_the_same_bytes(
+    make_dataset, tmp_path, fake_parts, run, count_anatomy, monkeypatch
+):
+    root, whole, resumed = make_dataset(*SIX[:3]), tmp_path / "whole", tmp_path / "resumed"
+    run(root, whole, "participant", work=tmp_path / "work1")
+    original = fake_workflows.FakeDetection._run_interface
+
+    def stop(self, runtime):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(fake_workflows.FakeDetection, "_run_interface", stop)
+    code, last = run(root, resumed, "participant", work=tmp_path / "work2")
+    assert code == 130
+    assert "start it again with the same --work-dir" in last
+    assert not (resumed / "logs" / "sub-01_done.json").exists()
+    monkeypatch.setattr(fake_workflows.FakeDetection, "_run_interface", original)
+    assert run(root, resumed, "participant", work=tmp_path / "work2")[0] == 0
+    assert len(count_anatomy) == 2  # once for each folder: the second start found it done
+    assert digests(resumed) == digests(whole)
+
+
+def test_a_session_that_fails_stops_no_other_and_its_reason_is_kept(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    brighten(root / "sub-01/anat/sub-01_T2starw.nii.gz", 50)
+    code, last = run(root, out, "participant")
+    assert code == 1
+    assert last.startswith(
+        "mbseg-bids failed: 1 session failed, 1 done; first failure: sub-01: the T2* image is too br"
+    )
+    assert sessions_of(out)["sub-01"] == {
+        "outcome": "failed",
+        "exit_code": "65",
+        "reason": "sub-01: the T2* image is too bright (scan again)",
+    }
+    assert sessions_of(out)["sub-02"]["outcome"] == "done"
+    assert not (out / "logs" / "sub-01_done.json").exists()
+    assert fake_parts == ["02"]
+
+
+def test_if_every_session_fails_alike_the_run_ends_with_their_exit_code(make_dataset, tmp_path, fake_parts, run):
+    root = make_dataset(*SIX[:3])
+    brighten(root / SIX[2], 50)
+    code, last = run(root, tmp_path / "out", "participant")
+    assert code == 65
+    assert last == "mbseg-bids failed: sub-01: the T2* image is too bright (scan again)"
+
+
+def test_a_bug_ends_in_one_line_too(make_dataset, tmp_path, fake_parts, run):
+    root = make_dataset(*SIX[:3])
+    brighten(root / SIX[2], 500)
+    code, last = run(root, tmp_path / "out", "participant")
+    assert code == 1
+    assert last.startswith("mbseg-bids failed: sub-01: ZeroDivisionError: float division by zero (see the crash file")
+
+
+def test_a_session_that_cannot_run_is_listed_and_the_others_run(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX[:3], *SIX[4:]), tmp_path / "out"  # sub-02 has no T1w
+    code, last = run(root, out, "participant")
+    assert code == 1
+    assert last.startswith("mbseg-bids failed: 1 session failed, 1 done; first failure: sub-02 has no T1w")
+    assert sessions_of(out)["sub-02"]["exit_code"] == "66"
+    assert (out / "logs" / "sub-01_done.json").exists()
+
+
+def test_a_report_that_fails_is_a_failure_but_the_results_stay(make_dataset, tmp_path, fake_parts, run, monkeypatch):
+    def broken(output_dir, participant):
+        raise ValueError("no pictures")
+
+    monkeypatch.setattr("mbseg_bids.cli.participant.build_individual_report", broken)
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    code, last = run(root, out, "participant")
+    assert code == 1
+    assert "the report of sub-01 could not be made: ValueError: no pictures" in last
+    assert (out / "logs" / "sub-01_done.json").exists()
+
+
+def test_reports_only_makes_reports_of_finished_sessions(make_dataset, tmp_path, fake_parts, run, count_anatomy):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    assert run(root, out, "participant", "--reports-only")[0] == 18
+    run(root, out, "participant")
+    (out / "sub-01.html").unlink()
+    code, _ = run(root, out, "participant", "--reports-only", "--participant-label", "sub-01")
+    assert (code, fake_parts) == (0, ["01", "02", "01"])
+    assert (out / "sub-01.html").exists()
+    assert len(count_anatomy) == 2
+
+
+def test_boilerplate_only_computes_nothing(make_dataset, tmp_path, fake_parts, run, count_anatomy):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    code, _ = run(root, out, "participant", "--boilerplate-only", "--ratio-threshold", "1.3")
+    assert code == 0
+    assert "1.3 times (in deep grey matter 1.4 times)" in (out / "logs" / "CITATION.md").read_text()
+    assert count_anatomy == []
+    assert fake_parts == []
+
+
+def test_dry_run_says_what_would_happen_and_writes_nothing(make_dataset, tmp_path, fake_parts, run, capsys):
+    from mbseg_bids.cli import app
+
+    root, out, work = make_dataset(*SIX[:3], *SIX[4:]), tmp_path / "out", tmp_path / "work"
+    code = app.main([str(root), str(out), "participant", "--dry-run", "-w", str(work)])
+    text = capsys.readouterr()
+    assert code == 1
+    assert "sub-01: would run\n  T1w: sub-01/anat/sub-01_T1w.nii.gz (the only one)" in text.out
+    assert "sub-02: cannot run: sub-02 has no T1w" in text.out
+    assert not out.exists()
+    assert not work.exists()
+
+
+def test_spaces_can_be_left_out(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    assert run(root, out, "participant", "--output-spaces", "T1w")[0] == 0
+    spaces = {p.name.split("_space-")[1].split("_")[0] for p in out.glob("sub-01/anat/*_space-*")}
+    assert spaces == {"T2starw", "T1w"}
+
+
+def test_graph_is_written_as_text_even_without_graphviz(make_dataset, tmp_path, fake_parts, run, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    assert run(root, out, "participant", "--write-graph")[0] == 0
+    (graph,) = (out / "logs").glob("run-*_workflow.dot")
+    assert "anatomy_wf" in graph.read_text()
+
+
+def test_cleaning_the_work_folder_leaves_what_is_not_ours(make_dataset, tmp_path, fake_parts, run, count_anatomy):
+    root, out, work = make_dataset(*SIX[:3]), tmp_path / "out", tmp_path / "work"
+    run(root, out, "participant", work=work)
+    (work / "thesis.txt").write_text("mine")
+    shutil.rmtree(out)
+    run(root, out, "participant", "--clean-workdir", work=work)
+    assert (work / "thesis.txt").read_text() == "mine"
+    assert len(count_anatomy) == 2
+
+
+def test_first_crash_stops_if_asked(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    brighten(root / "sub-01/anat/sub-01_T2starw.nii.gz", 50)
+    code, _ = run(root, out, "participant", "--stop-on-first-crash")
+    assert code == 1
+    assert sessions_of(out)["sub-02"]["outcome"] == "failed"
+    assert "not finished" in sessions_of(out)["sub-02"]["reason"]
+
+
+@pytest.fixture
+def two_processes(tmp_path):
+    plugin = tmp_path / "plugin.json"
+    plugin.write_text(json.dumps({"plugin": "MultiProc", "plugin_args": {"n_procs": 2, "mp_context": "forkserver"}}))
+    return "--nipype-plugin-file", plugin
+
+
+@pytest.mark.timeout(120)
+def test_parallel_processes_give_the_same_bytes_and_survive_a_killed_worker(
+    make_dataset, tmp_path, fake_parts, run, two_processes
+):
+    root = make_dataset(*SIX)
+    run(root, tmp_path / "one", "participant", "--participant-label", "02", work=tmp_path / "work1")
+    brighten(root / "sub-01/anat/sub-01_T2starw.nii.gz", 5000)
+    code, _ = run(root, tmp_path / "two", "participant", *two_processes, work=tmp_path / "work2")
+    assert code == 1
+    outcome = sessions_of(tmp_path / "two")
+    assert outcome["sub-01"]["exit_code"] == "75"
+    assert outcome["sub-02"]["outcome"] == "done"
+    one, two = (digests(tmp_path / name / "sub-02") for name in ("one", "two"))
+    assert one
+    assert one == two
+
+
+def test_the_output_of_multi_echo_input_is_on_its_grid(make_dataset, tmp_path, fake_parts, run):
+    echoes = [f"sub-01/anat/sub-01_echo-{n}_part-mag_MEGRE.nii.gz" for n in (1, 2)]
+    root, out = make_dataset(*SIX[:2], *echoes), tmp_path / "out"
+    assert run(root, out, "participant")[0] == 0
+    mask = nib.load(next(out.glob("sub-01/anat/*_space-T2starw_label-CMB_mask.nii.gz")))
+    assert np.array_equal(mask.affine, nib.load(root / echoes[0]).affine)
+    preproc = json.loads(next(out.glob("sub-01/anat/*_desc-preproc_T2starw.json")).read_text())
+    assert preproc["Sources"] == [f"bids:raw:{echo}" for echo in echoes]
+
+
+def test_a_given_segmentation_reaches_the_anatomy_and_is_said_to_be_reused(
+    make_dataset, save_image, tmp_path, fake_parts, run
+):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    save_image(tmp_path / "smriprep/sub-01/anat/sub-01_desc-aseg_dseg.nii.gz")
+    assert run(root, out, "participant", "-d", f"smriprep={tmp_path / 'smriprep'}")[0] == 0
+    summary = json.loads((out / "logs" / "sub-01_summary.json").read_text())
+    assert summary["anatomy"]["reuse"] == {"aseg": "sub-01_desc-aseg_dseg.nii.gz"}
+    assert summary["reused"] == {"aseg": "<smriprep>/sub-01/anat/sub-01_desc-aseg_dseg.nii.gz"}
+    assert "the anatomical segmentation (aseg) in 1 session" in (out / "logs" / "CITATION.md").read_text()
+
+
+def test_resources_are_recorded_if_asked(make_dataset, tmp_path, fake_parts, run):
+    root, out, work = make_dataset(*SIX[:3]), tmp_path / "out", tmp_path / "work"
+    assert run(root, out, "participant", "--resource-monitor", work=work)[0] == 0
+    assert list(work.rglob("resource_monitor.json"))

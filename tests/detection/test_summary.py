@@ -1,0 +1,67 @@
+import pytest
+
+from mbseg_bids.detection.summary import summarise
+from mbseg_bids.detection.tables import as_table
+from mbseg_bids.settings import DetectionSettings
+
+SEARCH = {
+    "exhaustive": False,
+    "n_brain_voxels": 1000,
+    "n_mask_voxels": 90,
+    "n_searched_voxels": 60,
+    "n_positive_voxels": 5,
+    "highest_probability": 0.8,
+    "weights": {"name": "w", "sha256": "00", "patch_size": 28, "input_size": 64},
+    "duration_s": 3.0,
+}
+
+
+def summary(lesions=(), candidates=(), settings=None, **search):
+    return summarise(
+        as_table(list(lesions), "lesions"),
+        as_table(list(candidates), "candidates"),
+        SEARCH | search,
+        settings or DetectionSettings(),
+    )
+
+
+KEPT = {"status": "kept", "reason": "n/a", "flags": "n/a"}
+FAINT = {"status": "rejected", "reason": "intensity_ratio", "flags": "n/a"}
+HUGE = {"status": "rejected", "reason": "above_maximum_size", "flags": "above_maximum_size"}
+
+
+def test_counts():
+    result = summary(
+        [{"region": "deep_gm"}, {"region": "deep_gm"}, {"region": "unassigned"}], [KEPT, KEPT, FAINT, KEPT]
+    )
+    assert (result["n_lesions"], result["n_candidates"]) == (3, 4)
+    assert result["n_lesions_by_region"]["deep_gm"] == 2
+    assert sum(result["n_lesions_by_region"].values()) == 3
+    assert len(result["n_lesions_by_region"]) == 7
+    assert result["n_rejected_by_reason"] == {"intensity_ratio": 1}
+    assert result["weights"]["sha256"] == "00"
+    assert result["settings"]["ratio_threshold"] == 1.2
+    assert result["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"n_searched_voxels": 0, "n_positive_voxels": 0}, "No voxel searched"),
+        ({"n_positive_voxels": 0, "highest_probability": 0.31}, "60 voxels searched, highest probability 0.310"),
+        ({"candidates": [FAINT, FAINT]}, "all 2 candidates were rejected (2 by intensity_ratio)"),
+        ({"lesions": [{}], "candidates": [KEPT, HUGE]}, "1 candidate(s) wider than 10 mm"),
+        ({"lesions": [{}], "candidates": [KEPT], "n_mask_voxels": 400}, "40% of the brain is dark"),
+        (
+            {"lesions": [{}], "candidates": [KEPT], "settings": DetectionSettings(patch_size=14)},
+            "trained on patches of 28 mm",
+        ),
+    ],
+)
+def test_an_odd_result_is_explained(arguments, says):
+    (warning,) = summary(**arguments)["warnings"]
+    assert says in warning
+
+
+def test_exhaustive_search_is_not_suspicious():
+    assert not summary([{}], [KEPT], exhaustive=True, n_mask_voxels=1000)["warnings"]

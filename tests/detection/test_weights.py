@@ -1,0 +1,94 @@
+import json
+
+import pytest
+import torch
+
+from mbseg_bids.detection import weights as w
+from mbseg_bids.detection.network import CHANNELS, build_network
+from mbseg_bids.errors import UnreadableDataError, UsageError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    metadata = w.WeightsMetadata(name="trial", input_size=64, training={"steps": 3})
+    w.save_weights(folder / "trial.safetensors", build_network(seed=4), metadata)
+    w.write_manifest(folder, "trial")
+    return folder
+
+
+@pytest.fixture
+def copy(folder, tmp_path, monkeypatch):
+    """A folder of its own for tests that damage it, standing for that of the package."""
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(w, "WEIGHTS_FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_a_round_trip_keeps_the_network_to_half_precision(folder):
+    original = build_network(seed=4).state_dict()
+    model, metadata = w.load_weights(folder / "trial.safetensors")
+    assert not model.training
+    for name, value in model.state_dict().items():
+        expected = original[name].half().float() if original[name].ndim > 1 else original[name]
+        assert torch.equal(value, expected.to(value.dtype)), name
+    assert (metadata.name, metadata.patch_size, metadata.input_size) == ("trial", 28, 64)
+    assert metadata.channels == CHANNELS
+    assert metadata.training == {"steps": 3}
+    assert (folder / "trial.safetensors").stat().st_size < 48e6
+
+
+def test_default_and_name_find_the_same_file(copy):
+    assert w.load_weights("default")[1] == w.load_weights("trial")[1]
+    assert w.load_weights()[1].sha256 == json.loads((copy / "manifest.json").read_text())["weights"]["trial"]["sha256"]
+
+
+def test_one_changed_byte_is_refused(copy):
+    path = copy / "trial.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    for name in ("default", path):
+        with pytest.raises(UnreadableDataError, match="damaged"):
+            w.load_weights(name)
+
+
+def test_a_truncated_file_is_refused_without_a_manifest(copy):
+    (copy / "manifest.json").unlink()
+    path = copy / "trial.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(UnreadableDataError, match="cannot read"):
+        w.load_weights(path)
+
+
+def test_a_missing_file_of_the_manifest_is_named(copy):
+    (copy / "trial.safetensors").unlink()
+    with pytest.raises(UnreadableDataError, match=r"trial\.safetensors"):
+        w.load_weights()
+
+
+def test_a_broken_manifest_is_refused(copy):
+    (copy / "manifest.json").write_text('{"default": "trial", "weights": {"trial": {}}}')
+    with pytest.raises(UnreadableDataError, match="manifest"):
+        w.load_weights()
+
+
+def test_an_unknown_name_lists_the_known(copy):
+    with pytest.raises(UsageError, match="default, trial"):
+        w.load_weights("elsewhere")
+
+
+def test_another_network_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    w.save_weights(path, torch.nn.Sequential(torch.nn.Linear(4, 2)), w.WeightsMetadata(name="other"))
+    with pytest.raises(UnreadableDataError, match="not of a ResNet-50"):
+        w.load_weights(path)
+
+
+def test_a_file_without_metadata_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"fc.weight": torch.zeros(2, 2048)}, tmp_path / "bare.safetensors")
+    with pytest.raises(UnreadableDataError, match="metadata"):
+        w.load_weights(tmp_path / "bare.safetensors")

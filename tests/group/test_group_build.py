@@ -1,0 +1,243 @@
+import json
+
+import pandas as pd
+import pytest
+from fake_output import fake_arrays, fake_summary, lesion_rows, write_session
+
+from mbseg_bids.group.build import build_group
+from mbseg_bids.group.columns import group_columns
+
+ROWS = lesion_rows(fake_arrays())
+
+
+def lesion(region, volume, size, flags="n/a", index=1):
+    return ROWS[0] | {"index": index, "region": region, "volume_mm3": volume, "size_class": size, "flags": flags}
+
+
+def table(output_dir, bids_dir=None):
+    result = build_group(output_dir, bids_dir)
+    read = pd.read_csv(result.table, sep="\t", dtype=str, keep_default_na=False)
+    return result, read.set_index(["participant_id", "session_id"], drop=False)
+
+
+def test_known_counts(tmp_path):
+    rows = [
+        lesion("cortical_gm", 3.0, "small", "below_minimum_size"),
+        lesion("cortical_gm", 10.5, "medium"),
+        lesion("deep_gm", 40.0, "large"),
+        lesion("cerebral_wm", 900.0, "large", "above_maximum_size"),
+    ]
+    anat = write_session(tmp_path, "01", "1", rows=rows, images=False)
+    candidates = next(anat.glob("*candidates_dseg.tsv"))
+    candidates.write_text(candidates.read_text().replace("rejected\tintensity_ratio", "rejected\tabove_maximum_size"))
+    write_session(tmp_path, "01", "2", rows=[], images=False)
+    result, read = table(tmp_path)
+    one, two = read.loc[("sub-01", "ses-1")], read.loc[("sub-01", "ses-2")]
+    expected = {
+        "status": "complete",
+        "n_total": "3",
+        "n_cortical_gm": "2",
+        "n_deep_gm": "1",
+        "n_cerebral_wm": "0",
+        "n_small": "1",
+        "n_medium": "1",
+        "n_large": "1",
+        "n_below_minimum_size": "1",
+        "n_macrohaemorrhage": "2",
+        "volume_total": "53.5",
+        "volume_cortical_gm": "13.5",
+        "distribution_pattern": "mixed",
+        "burden_class": "2-4",
+        "at_least_five": "false",
+        "registration_passed": "true",
+        "n_warnings": "0",
+        "anatomy_source": "computed",
+        "t2star_sequence": "T2starw",
+        "t2star_echo_time": "0.02",
+        "t2star_field_strength": "3",
+        "t2star_voxel_size_in_plane": "2",
+        "t2star_slice_thickness": "5",
+        "t2star_slice_spacing": "5",
+        "weights": "first",
+        "ratio_threshold": "1.2",
+        "probability_threshold": "n/a",
+        "software_version": "0.1.0",
+    }
+    assert {name: one[name] for name in expected} == expected
+    assert (two["n_total"], two["distribution_pattern"], two["burden_class"]) == ("0", "none", "0")
+    assert (result.n_sessions, result.n_complete, result.problems) == (2, 2, ())
+
+
+def test_every_column_is_described_and_participant_comes_first(tmp_path):
+    write_session(tmp_path, images=False)
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t71\tF\n")
+    result, read = table(tmp_path)
+    described = json.loads(result.sidecar.read_text())
+    assert read.columns[0] == "participant_id"
+    assert set(read.columns) == set(described) - {"MeasurementToolMetadata"}
+    assert all(described[name]["Description"] for name in read.columns)
+    assert not [name for name in read.columns if name.isupper() or "REGION" in name]
+    assert read.iloc[0][["age", "sex"]].tolist() == ["71", "F"]
+
+
+def test_missing_and_broken_tables_are_rows_and_are_named(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    for participant, content in {
+        "02": None,
+        "03": b"",
+        "04": b"index\tname\n1\tCMB-001\n",
+        "05": b"\xff\xfe\x00",
+        "06": b"index\tregion\tvolume_mm3\n1\tdeep_gm\n",
+        "07": b"index\tregion\tvolume_mm3\n1\tdeep_gm\tabc\n",
+    }.items():
+        path = next(write_session(tmp_path, participant, images=False).glob("*seg-CMB_dseg.tsv"))
+        path.unlink() if content is None else path.write_bytes(content)
+    result, read = table(tmp_path)
+    assert read["status"].tolist() == ["complete", "missing_table"] + ["broken_table"] * 5
+    assert (read["n_total"][1:] == "n/a").all()
+    assert [p.split(":")[0] for p in result.problems] == [f"sub-0{n}" for n in range(2, 8)]
+    assert (result.n_sessions, result.n_complete) == (7, 1)
+    page = result.page.read_text()
+    assert all(f"sub-0{n}" in page for n in range(1, 8))
+
+
+def test_session_without_the_mark_of_completion_is_named_and_kept_out_of_the_charts(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    write_session(tmp_path, "02", images=False)
+    (tmp_path / "logs" / "sub-02_done.json").unlink()
+    result, read = table(tmp_path)
+    assert read["status"].tolist() == ["complete", "unfinished"]
+    assert read["n_total"].tolist() == ["3", "3"]
+    assert result.n_complete == 1
+    assert [p.split(":")[0] for p in result.problems] == ["sub-02"]
+    assert "1 complete session without a failed check: 3 microbleeds" in result.page.read_text()
+
+
+def test_session_without_summary_is_counted_and_named(tmp_path):
+    write_session(tmp_path, images=False)
+    (tmp_path / "logs" / "sub-01_summary.json").unlink()
+    result, read = table(tmp_path)
+    assert read.iloc[0]["n_total"] == "3"
+    assert read.iloc[0]["registration_passed"] == "n/a"
+    assert "summary" in result.problems[0]
+
+
+def test_failed_registration_is_flagged_named_and_first_on_the_page(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    summary = fake_summary("02", warnings=["one", "two"])
+    summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"] = False
+    write_session(tmp_path, "02", summary=summary, images=False)
+    result, read = table(tmp_path)
+    assert read["registration_passed"].tolist() == ["true", "false"]
+    assert read["n_warnings"].tolist() == ["0", "2"]
+    assert result.problems == ("sub-02: T1w to T2* registration failed its check.",)
+    page = result.page.read_text()
+    body = page[page.index("<tbody>") :]
+    assert body.index("sub-02") < body.index("sub-01")
+    assert "1 complete session without a failed check: 3 microbleeds" in page
+
+
+def test_input_tables_are_joined_by_participant_and_session(tmp_path):
+    out, bids = tmp_path / "out", tmp_path / "bids"
+    for session in ("1", "2"):
+        write_session(out, "01", session, images=False)
+        (bids / "sub-01" / f"ses-{session}" / "anat").mkdir(parents=True)
+    write_session(out, "02", images=False)
+    (bids / "sub-02" / "anat").mkdir(parents=True)
+    (bids / "sub-10" / "anat").mkdir(parents=True)
+    (bids / "participants.tsv").write_text(
+        "participant_id\tage\tstatus\n01\t70\tcontrol\nsub-02\t80\tpatient\nsub-02\t81\tpatient\n"
+    )
+    (bids / "participants.json").write_text(json.dumps({"age": {"Description": "Age.", "Units": "year"}}))
+    (bids / "sub-01" / "sub-01_sessions.tsv").write_text("session_id\tage\tscanner_id\nses-1\t70.5\tA\n2\t72\tB\n")
+    result, read = table(out, bids)
+    assert read["age"].tolist() == ["70", "70", "80", "n/a"]
+    assert read["participants_status"].tolist() == ["control", "control", "patient", "n/a"]
+    assert read["sessions_age"].tolist() == ["70.5", "72", "n/a", "n/a"]
+    assert read["scanner_id"].tolist() == ["A", "B", "n/a", "n/a"]
+    assert read["status"].tolist() == ["complete"] * 3 + ["not_started"]
+    assert json.loads(result.sidecar.read_text())["age"]["Units"] == "year"
+    assert [p for p in result.problems if "twice" in p] == [
+        "participants.tsv lists sub-02 twice: the first row counts."
+    ]
+    assert [p for p in result.problems if p.startswith("sub-10")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name\tage\nsub-01\t3\n", "has no column participant_id"),
+        (b"participant_id,age\nsub-01,3\n", "has no column participant_id"),
+        (b"", "has no column participant_id"),
+        ("participant_id\tort\nsub-01\tZürich\n".encode("latin-1"), "not UTF-8"),
+    ],
+)
+def test_odd_participants_table_is_named_and_not_fatal(tmp_path, content, said):
+    write_session(tmp_path, images=False)
+    (tmp_path / "participants.tsv").write_bytes(content)
+    result, read = table(tmp_path)
+    assert read.iloc[0]["n_total"] == "3"
+    assert any(said in p for p in result.problems)
+
+
+def test_excel_encoding_of_participants_is_read(tmp_path):
+    write_session(tmp_path, images=False)
+    (tmp_path / "participants.tsv").write_bytes("participant_id\tort\r\nsub-01\tZürich\r\n".encode("utf-16"))
+    result, read = table(tmp_path)
+    assert read.iloc[0]["ort"] == "Zürich"
+    assert result.problems == ()
+
+
+def test_rows_are_in_natural_order_and_bytes_are_stable(tmp_path):
+    for participant in ("10", "2", "1", "b"):
+        write_session(tmp_path, participant, images=False)
+    result, read = table(tmp_path)
+    assert read["participant_id"].tolist() == ["sub-1", "sub-2", "sub-10", "sub-b"]
+    first = [p.read_bytes() for p in (result.table, result.sidecar, result.page)]
+    again = build_group(tmp_path)
+    assert [p.read_bytes() for p in (again.table, again.sidecar, again.page)] == first
+
+
+def test_hostile_strings_are_text(tmp_path):
+    hostile = "<script>alert(1)</script>"
+    summary = fake_summary("01")
+    summary["anatomy"]["reuse"] = {hostile: hostile}
+    write_session(tmp_path, summary=summary, images=False)
+    (tmp_path / "participants.tsv").write_text(f"participant_id\t{hostile}\nsub-01\ta\nsub-01\t{hostile}\n")
+    page = build_group(tmp_path).page.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+def test_unlike_scans_are_not_pooled_without_a_word(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    assert "unlike T2* acquisitions" not in build_group(tmp_path).page.read_text()
+    summary = fake_summary("02")
+    summary["inputs"]["T2starw"]["metadata"]["MagneticFieldStrength"] = 1.5
+    write_session(tmp_path, "02", summary=summary, images=False)
+    assert "2 unlike T2* acquisitions" in build_group(tmp_path).page.read_text()
+
+
+def test_no_session_gives_an_empty_table(tmp_path):
+    result = build_group(tmp_path)
+    assert result.table.read_text() == "\t".join(group_columns()) + "\n"
+    assert "No session was found" in result.page.read_text()
+
+
+def test_a_thousand_sessions_fifty_broken(tmp_path):
+    """Fifty of them with an empty table; all fifty are named."""
+    (tmp_path / "logs").mkdir()
+    columns = list(ROWS[0])
+    text = "\n".join("\t".join(str(c) for c in line) for line in [columns, *(list(row.values()) for row in ROWS)])
+    for n in range(1000):
+        name = f"sub-{n:04d}"
+        anat = tmp_path / name / "anat"
+        anat.mkdir(parents=True)
+        (tmp_path / "logs" / f"{name}_summary.json").write_text(json.dumps(fake_summary(f"{n:04d}")))
+        (tmp_path / "logs" / f"{name}_done.json").write_text("{}")
+        (anat / f"{name}_space-T2starw_seg-CMB_dseg.tsv").write_text("" if n % 20 == 0 else text)
+        (anat / f"{name}_space-T2starw_seg-CMBcandidates_dseg.tsv").write_text("index\n")
+    result = build_group(tmp_path)
+    assert (result.n_sessions, result.n_complete, len(result.problems)) == (1000, 950, 50)

@@ -1,0 +1,61 @@
+from fake_output import fake_summary
+
+from mbseg_bids.reports.facts import contrast, judge, registration_checks
+
+
+def test_everything_fine_passes():
+    verdict = judge(fake_summary("01"), [], table_found=True)
+    assert (verdict.level, verdict.failures, verdict.warnings) == ("passed", (), ())
+
+
+def test_failed_registration_is_a_failure_with_its_figures():
+    summary = fake_summary("01")
+    summary["anatomy"]["registration"]["t2w_to_t2star"] |= {"similarity": 0.031, "overlap": 0.4, "passed": False}
+    verdict = judge(summary, [], table_found=True)
+    assert verdict.level == "failed"
+    assert "Do not use" in verdict.headline
+    assert "T2w to T2*" in verdict.failures[0]
+    assert "0.03" in verdict.failures[0]
+
+
+def test_reason_of_a_failed_check_is_told_once():
+    reason = "brain overlap 0.40, at least 0.88 expected"
+    summary = fake_summary("01", warnings=[f"t1w_to_t2star: {reason}"])
+    summary["anatomy"]["registration"]["t1w_to_t2star"] |= {"passed": False, "reasons": [reason]}
+    verdict = judge(summary, [], table_found=True)
+    assert reason in verdict.failures[0]
+    assert verdict.warnings == ()
+
+
+def test_unchecked_registration_is_never_taken_as_passed():
+    summary = fake_summary("01")
+    del summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"]
+    assert judge(summary, [], table_found=True).level == "attention"
+    del summary["anatomy"]
+    verdict = judge(summary, [], table_found=True)
+    assert verdict.level == "attention"
+    assert sum("No registration check" in w for w in verdict.warnings) == 2
+
+
+def test_retry_warnings_and_problems_ask_for_attention():
+    summary = fake_summary("01", warnings=["slices are 6 mm thick"])
+    summary["anatomy"]["registration"]["t1w_to_t2star"]["retried"] = True
+    verdict = judge(summary, ["The brain mask was not found."], table_found=True)
+    assert verdict.level == "attention"
+    assert len(verdict.warnings) == 3
+
+
+def test_no_table_is_a_failure():
+    assert judge(fake_summary("01"), [], table_found=False).level == "failed"
+
+
+def test_nonsense_in_the_summary_is_survived():
+    for nonsense in ({"anatomy": 3, "detection": [], "warnings": None}, {"anatomy": {"registration": {"x": "y"}}}):
+        assert judge(nonsense, [], table_found=True).level == "attention"
+        registration_checks(nonsense)
+
+
+def test_contrasts_are_found_under_their_usual_spellings():
+    for name in ("T2starw", "t2star", "T2starW"):
+        assert contrast({"inputs": {name: {"path": "a"}}}, "T2starw") == {"path": "a"}
+    assert contrast({"inputs": {"T2w": {"path": "b"}}}, "T2starw") == {}

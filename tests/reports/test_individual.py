@@ -1,0 +1,357 @@
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_output import LESIONS_MM, fake_arrays, fake_summary, lesion_rows, write_session
+from PIL import Image
+
+from mbseg_bids.reports import individual
+from mbseg_bids.reports.individual import build_individual_report
+
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
+VOID = {"meta", "br", "input", "img", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements of a page; fails on tags that are not closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.open, self.elements, self.words = text, [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def of(self, tag, css=None):
+        return [a for t, a in self.elements if t == tag and (css is None or css in a.get("class", "").split())]
+
+    @property
+    def prose(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def report(output_dir, participant="01"):
+    return Page(build_individual_report(output_dir, participant).read_text(encoding="utf-8"))
+
+
+def card_pictures(page_text, name):
+    """Return caption -> pixels of one card."""
+    card = re.search(rf'aria-label="{name}">(.*?)</article>', page_text, re.S)[1]
+    found = re.findall(r'href="data:image/png;base64,([^"]+)".*?<figcaption>(.*?)</figcaption>', card, re.S)
+    return {caption: np.array(Image.open(io.BytesIO(base64.b64decode(data)))) for data, caption in found}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """An undamaged output directory with one session, to be copied."""
+    output_dir = tmp_path_factory.mktemp("out")
+    write_session(output_dir)
+    return output_dir
+
+
+@pytest.fixture(scope="module")
+def good(template):
+    return report(template, "sub-01")
+
+
+@pytest.fixture
+def output_dir(template, tmp_path):
+    """A copy of an undamaged output directory."""
+    return Path(shutil.copytree(template, tmp_path / "out"))
+
+
+def test_counts_and_cards_equal_the_table(good):
+    cards = good.of("article", "lesion")
+    assert [card["aria-label"] for card in cards] == ["CMB-001", "CMB-002", "CMB-003"]
+    assert re.search(r'class="big">3<', good.text)
+    assert len(good.of("article", "candidate")) == 1
+    assert "1 rejected candidate, with the reason" in good.prose
+    assert "not dark enough" in good.prose
+
+
+def test_what_needs_attention_comes_first_then_the_asked_order(good):
+    headings = [
+        "All checks passed",
+        "Microbleeds",
+        "Lesions",
+        "rejected candidate",
+        "Where they are",
+        "Alignment",
+        "Brain mask and regions",
+        "Inputs",
+        "Parameters",
+        "Time taken",
+        "Methods",
+    ]
+    body = good.prose[good.prose.index("All checks passed") :]
+    places = [body.index(h) for h in headings]
+    assert places == sorted(places)
+
+
+def test_nothing_is_loaded_from_anywhere(good):
+    assert not good.of("script")
+    assert not good.of("link")
+    assert not good.of("img")
+    for _, attributes in good.elements:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/"))
+    assert "url(" not in good.text
+    assert "@import" not in good.text
+
+
+def test_every_picture_says_what_it_shows(good):
+    pictures = good.of("svg")
+    assert len(pictures) > 10
+    assert all(p["role"] == "img" and len(p["aria-label"]) > 10 for p in pictures)
+
+
+def test_every_ring_of_the_map_leads_to_a_card(good):
+    cards = {card["id"] for card in good.of("article")}
+    links = [a["href"] for a in good.of("a") if a["href"].startswith("#sub-01-")]
+    assert len(links) == 3 * len(LESIONS_MM)
+    assert {link[1:] for link in links} <= cards
+
+
+def test_disclaimer_and_convention_are_printed(good):
+    assert individual.DISCLAIMER in good.prose
+    assert "patient's right (R) is on the left" in good.prose
+
+
+@pytest.mark.parametrize(("axcodes", "tilt"), [("LAS", 0), ("LPS", 0), ("SRP", 0), ("RAS", 20), ("LPS", 20)])
+def test_left_stays_left_whatever_the_voxel_order(good, tmp_path, axcodes, tilt):
+    write_session(tmp_path, axcodes=axcodes, tilt=tilt)
+    expected = card_pictures(good.text, "CMB-001")
+    found = card_pictures(report(tmp_path).text, "CMB-001")
+    assert set(found) == set(expected)
+    for caption, pixels in found.items():
+        assert (pixels == expected[caption]).all()
+    # The marker is 10 mm to the patient's left of the lesion and 10 mm behind it: right of the middle, and below.
+    rows, columns = np.nonzero(found["T1w, axial"] > 240)
+    size = found["T1w, axial"].shape
+    assert columns.mean() > size[1] / 2 + 2
+    assert rows.mean() > size[0] / 2 + 2
+    # T2* is dark in the middle, and its pixels are the scanner's.
+    assert found["T2*, axial"][size[0] // 2, size[1] // 2] < 60
+    assert size == (17, 17)
+
+
+def test_sagittal_acquisition_is_shown_in_its_own_plane(tmp_path):
+    write_session(tmp_path, axcodes="PSR", grid=((25, 76, 60), (5.0, 2.0, 2.0)))
+    page = report(tmp_path)
+    found = card_pictures(page.text, "CMB-001")
+    assert list(found) == [
+        "T2*, sagittal",
+        "T2*, minimum of 3 slices",
+        "T2w, sagittal",
+        "T1w, sagittal",
+        "T2*, axial",
+        "T2*, coronal",
+    ]
+    assert all(found[c][tuple(n // 2 for n in found[c].shape)] < 60 for c in found if c.startswith("T2*"))
+    card = page.text[page.text.index('aria-label="CMB-001">') :]
+    assert re.findall(r">([APRL])</text>", card)[:12] == ["A", "P"] * 4 + ["R", "L"] * 2
+
+
+def test_slab_of_two_slices(tmp_path):
+    write_session(tmp_path, grid=((72, 90, 2), (2.0, 2.0, 5.0)))
+    page = report(tmp_path)
+    assert page.of("article", "lesion")
+    assert list(card_pictures(page.text, "CMB-003"))[1] == "T2*, minimum of 2 slices"
+
+
+def test_contrasts_on_another_grid_are_put_in_place(good, tmp_path):
+    """The registered T1w may lie on the detection grid; its card must show the same anatomy."""
+    import nibabel as nib
+
+    anat = write_session(tmp_path)
+    path = anat / "sub-01_space-T2starw_desc-preproc_T1w.nii.gz"
+    image = nib.load(path)
+    part = image.slicer[6:, 4:, 2:]
+    nib.save(nib.Nifti1Image(np.asarray(part.dataobj), part.affine), path)
+    found = card_pictures(report(tmp_path).text, "CMB-002")["T1w, axial"].astype(int)
+    assert np.abs(found - card_pictures(good.text, "CMB-002")["T1w, axial"]).max() <= 1
+
+
+def test_misregistered_session_is_unmistakable_at_the_top(tmp_path):
+    summary = fake_summary("01")
+    summary["anatomy"]["registration"]["t1w_to_t2star"] |= {"similarity": 0.02, "overlap": 0.41, "passed": False}
+    write_session(tmp_path, summary=summary)
+    page = report(tmp_path)
+    strip = page.of("div", "verdict")[0]
+    assert "failed" in strip["class"]
+    assert strip["role"] == "alert"
+    start = page.prose[:600]
+    assert "Do not use this session" in start
+    assert "T1w to T2* registration failed its check (similarity 0.02, brain overlap 0.41)" in start
+    assert "These counts come from a session that failed a check" in page.prose
+
+
+def test_several_sessions_are_all_there_and_a_bad_one_is_named_at_the_top(tmp_path):
+    summary = fake_summary("01", "2")
+    summary["anatomy"]["registration"]["t2w_to_t2star"]["passed"] = False
+    write_session(tmp_path, "01", "1")
+    write_session(tmp_path, "01", "2", summary=summary)
+    write_session(tmp_path, "012", "1")
+    page = report(tmp_path)
+    assert len(page.of("section")) == 2
+    assert len(page.of("article", "lesion")) == 6
+    assert "1 of 2 sessions must not be used" in page.prose[:300]
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_strings_are_text(tmp_path):
+    rows = lesion_rows(fake_arrays())
+    rows[0] |= {"name": HOSTILE, "region": HOSTILE, "flags": HOSTILE}
+    summary = fake_summary("01", warnings=[HOSTILE], software={HOSTILE: HOSTILE}, durations={HOSTILE: HOSTILE})
+    summary["inputs"]["T1w"] |= {"path": HOSTILE, "reason": HOSTILE}
+    summary["anatomy"]["registration"][HOSTILE] = {"passed": False}
+    summary["anatomy"]["reuse"] = {HOSTILE: HOSTILE}
+    summary["detection"]["weights"] = {"name": HOSTILE}
+    summary["settings"] = {HOSTILE: {HOSTILE: HOSTILE}}
+    anat = write_session(tmp_path, summary=summary, rows=rows)
+    (tmp_path / "logs" / "CITATION.md").write_text(f"# {HOSTILE}\n\n{HOSTILE}\n")
+    candidates = next(anat.glob("*candidates_dseg.tsv"))
+    candidates.write_text(candidates.read_text().replace("intensity_ratio", HOSTILE))
+    page = report(tmp_path)
+    assert not page.of("script")
+    assert not page.of("img")
+    assert not [a for _, a in page.elements if "onerror" in a]
+    assert page.prose.count("alert(1)") > 10
+
+
+def test_session_without_the_mark_of_completion_is_not_passed(output_dir):
+    (output_dir / "logs" / "sub-01_done.json").unlink()
+    page = report(output_dir)
+    assert "attention" in page.of("div", "verdict")[0]["class"]
+    assert "not marked as finished" in page.prose[:400]
+
+
+def test_what_the_summary_knows_is_shown(good):
+    for text in (
+        "anatomy.registration 2.3 min",
+        "n_searched_voxels 5120",
+        "mbseg-bids 0.1.0",
+        "input_size 64",
+        "cortical GM, 498 ml",
+    ):
+        assert text in good.prose
+    assert "the only one of its kind" in good.prose
+
+
+def test_folders_of_the_host_are_not_shown(tmp_path):
+    summary = fake_summary("01")
+    summary["inputs"]["T1w"]["path"] = "/home/someone/secret/sub-01/anat/sub-01_T1w.nii.gz"
+    summary["reused"] = {"aseg": "/home/someone/secret/freesurfer/sub-01/mri/aseg.mgz"}
+    summary["settings"]["detection"]["weights"] = "/home/someone/secret/mine.safetensors"
+    write_session(tmp_path, summary=summary)
+    page = report(tmp_path)
+    assert "secret" not in page.text
+    assert "sub-01/anat/sub-01_T1w.nii.gz" in page.prose
+    assert str(tmp_path) not in page.text
+
+
+def test_no_lesion_is_said(tmp_path):
+    write_session(tmp_path, rows=[])
+    page = report(tmp_path)
+    assert "No lesion was found" in page.prose
+    assert re.search(r'class="big">0<', page.text)
+    assert not page.of("article", "lesion")
+
+
+def test_nothing_at_all_is_said(tmp_path):
+    assert "No results were found for this participant" in report(tmp_path, "07").prose
+
+
+BROKEN = {
+    "desc-preproc_T2starw.nii.gz": "T2*-weighted image",
+    "desc-preproc_T1w.nii.gz": "registered T1w image",
+    "seg-CMB_dseg.nii.gz": "image of lesion labels",
+    "desc-brain_mask.nii.gz": "brain mask",
+    "seg-regions_dseg.nii.gz": "image of regions",
+    "seg-CMBcandidates_dseg.tsv": "table of candidates",
+    "seg-CMB_dseg.tsv": "lesion table",
+}
+
+
+@pytest.mark.parametrize("ending", BROKEN)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "nonsense"])
+def test_missing_or_broken_file_becomes_a_sentence(output_dir, ending, damage):
+    path = next(output_dir.glob(f"sub-01/anat/*{ending}"))
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        # a cut in the middle of the header line: the columns asked for are gone
+        cut = 8 if ending.endswith("tsv") else len(content) // 2
+        path.write_bytes({"truncated": content[:cut], "empty": b"", "nonsense": b"\xff\xfe\x00nonsense" * 9}[damage])
+    page = report(output_dir)
+    assert ("was not found" if damage == "missing" else "cannot be read") in page.prose[:1200]
+    assert BROKEN[ending] in page.prose[:1200]
+    assert len(page.of("article", "lesion")) == (0 if ending == "seg-CMB_dseg.tsv" else 3)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"anatomy": "x", "inputs": [1], "durations": 4}'])
+def test_missing_or_broken_summary_becomes_a_sentence(output_dir, content):
+    (output_dir / "logs" / "sub-01_summary.json").write_text(content)
+    page = report(output_dir)
+    assert "attention" in page.of("div", "verdict")[0]["class"]
+    assert "No registration check of T1w was recorded" in page.prose
+    assert len(page.of("article", "lesion")) == 3
+
+
+def test_contradictions_between_table_image_and_summary_are_named(tmp_path):
+    rows = lesion_rows(fake_arrays())[:2]
+    write_session(tmp_path, rows=rows)
+    page = report(tmp_path)
+    assert "table lists 2 lesions, its label image holds 3; 1 do not match" in page.prose
+    assert "summary counts 3 lesions, the lesion table lists 2" in page.prose
+
+
+def test_lesion_absent_from_the_label_image_still_has_a_card(tmp_path):
+    rows = lesion_rows(fake_arrays())
+    rows.append(rows[0] | {"index": 9, "name": "CMB-009"})
+    rows.append(rows[0] | {"index": 10, "name": "CMB-010", "i": 5000})
+    write_session(tmp_path, rows=rows)
+    page = report(tmp_path)
+    assert len(page.of("article", "lesion")) == 5
+    assert "No contour: the label image lacks this lesion" in page.prose
+    assert "the voxel in the table lies outside the T2* image" in page.prose
+
+
+def test_too_large_a_report_is_written_with_fewer_pictures(tmp_path, monkeypatch):
+    write_session(tmp_path)
+    full = build_individual_report(tmp_path, "01").stat().st_size
+    monkeypatch.setattr(individual, "SIZE_LIMIT", full - 1)
+    page = report(tmp_path)
+    assert len(page.text.encode()) < full
+    assert "To keep this file small" in page.prose
+    assert len(page.of("article", "lesion")) == 3
+
+
+def test_same_files_give_the_same_bytes(tmp_path):
+    write_session(tmp_path)
+    first = build_individual_report(tmp_path, "01").read_bytes()
+    assert build_individual_report(tmp_path, "01").read_bytes() == first
+    assert json.loads((tmp_path / "logs" / "sub-01_summary.json").read_text())  # inputs untouched
+    assert not list(tmp_path.glob(".*"))
