@@ -1,12 +1,13 @@
-"""CSF, grey and white matter from the T1w signal alone: a mixture model with partial volume, and a Markov random field.
+"""CSF, grey and white matter from the T1w signal alone: a mixture with partial volume, and a Markov random field.
 
 Each voxel is pure CSF, grey or white matter (a Gaussian each), or a mixture of CSF and grey or of grey and white matter
 in any proportion (as in Santago and Gage 1993, IEEE Trans Med Imaging 12:566); a mixed voxel belongs to the tissue that
-fills more than half of it. Without the mixtures the Gaussian of grey matter widens over all of them and takes a third
-of the thin white matter. The model is fitted by expectation maximisation to the histogram inside the brain; then the six
-neighbours of each voxel have their say (a Potts field solved by mean-field iterations). There is no spatial prior: with
-one, the ventricles of old people become white matter. Deep grey matter, half of which looks like white matter on T1w,
-comes from the region atlas.
+fills more than half of it. Without the mixtures the Gaussian of grey matter widens over all of them and takes a quarter
+of the white matter, first where it is thin. The model is fitted by expectation maximisation to the histogram inside the
+brain; then the six neighbours of each voxel have their say (a Potts field solved by mean-field iterations).
+
+There is no spatial prior: with one, the ventricles of old people become white matter. Deep grey matter, half of which
+looks like white matter on T1w, comes from the region atlas.
 """
 
 from dataclasses import dataclass
