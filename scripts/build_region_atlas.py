@@ -33,6 +33,8 @@ INTENSITIES = {
 """T1w-like signal of each label inside the skull; everything else is zero."""
 MERGED = {25: 2, 57: 41, 77: 2}
 """White-matter lesions of single people are white matter in an atlas."""
+VENTRICLE_PARTS = {136: 4, 137: 5, 163: 43, 164: 44}
+"""Labels of these maps that lie along the ventricles and have no name in FreeSurfer's table."""
 COMPARED = {
     "thalamus": (10, 49),
     "caudate": (11, 50),
@@ -64,6 +66,8 @@ def main() -> int:
     maps = np.stack(carried)
     agreement = leave_one_out(maps)
     atlas = vote(maps)
+    for part, ventricle in VENTRICLE_PARTS.items():
+        atlas[atlas == part] = ventricle
     write(atlas, template, agreement, len(maps))
     return 0
 

@@ -10,6 +10,7 @@ from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.grids import Grid
 from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, REGIONS
 from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, regions_from_freesurfer
+from mbseg_bids.imaging.registration_check import check_rigid
 from mbseg_bids.imaging.template import load_region_atlas
 from mbseg_bids.imaging.tissue import fill_csf_islands, segment_tissue
 from mbseg_bids.imaging.transforms import PointField, resample
@@ -80,7 +81,7 @@ def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:
     grid = Grid(t1w.shape, t1w.affine)
     integers = aseg.with_data(np.rint(np.asarray(aseg.data, np.float64)).astype(np.int32))
     labels, warnings = resample(integers, grid, order=0).data, []
-    if dice(labels > 0, brain) < ASEG_OVERLAP:
+    if not lies_on(labels, t1w, brain):
         labels = _moved_aseg(t1w, brain, integers, t1w_aseg_space)
         warnings.append("the segmentation to reuse did not lie on the T1w image: it was registered to it")
     regions, tissue, unknown = regions_from_freesurfer(labels, t1w.spacing, wmh)
@@ -96,6 +97,27 @@ def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:
     return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
 
 
+def lies_on(labels: npt.NDArray, t1w: Volume, brain: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether a segmentation on the grid of a T1w image belongs where it is.
+
+    It must fill most of the brain mask, and its tissues must explain the image better there than moved by 5 mm or
+    turned by 8 degrees; the first alone would let a shift of 10 mm pass.
+
+    Parameters
+    ----------
+    labels
+        FreeSurfer numbers, shape of ``t1w``.
+    t1w
+        Bias corrected.
+    brain
+        Mask outlined on ``t1w``.
+    """
+    if dice(labels > 0, brain) < ASEG_OVERLAP:
+        return False
+    _, tissue, _ = regions_from_freesurfer(labels, t1w.spacing)
+    return check_rigid(t1w, t1w.with_data(tissue), np.eye(4), fixed_brain=None, moving_brain=brain).passed
+
+
 def _moved_aseg(t1w, brain, aseg, t1w_aseg_space) -> npt.NDArray:
     """Return ``aseg`` on the T1w grid after rigid registration of the image it was made from."""
     from mbseg_bids.imaging.registration import register_rigid
@@ -106,7 +128,7 @@ def _moved_aseg(t1w, brain, aseg, t1w_aseg_space) -> npt.NDArray:
         )
     transform = register_rigid(t1w, t1w_aseg_space)
     labels = resample(aseg, Grid(t1w.shape, t1w.affine), [np.linalg.inv(transform)], order=0).data
-    if dice(labels > 0, brain) < ASEG_OVERLAP:
+    if not lies_on(labels, t1w, brain):
         raise UnreadableDataError("the segmentation to reuse is not of this T1w image", "do not reuse it")
     return labels
 
