@@ -31,7 +31,8 @@ Simulated T2*, T2w and T1w scans made from whole-head label maps (SynthSeg, Apac
 tissue relaxation, microbleeds and veins as susceptibility sources, mimics, atrophy, noise and motion. {scans} training
 scans of the anatomies {training}; the operating point was chosen on anatomies {validation}; the figures
 below are from anatomies {test}. No anatomy is in two of these, but all share one simulator: it is the same world.
-(Stage 1 and round A saw the first of these scans only; see `scripts/train_first_weights.py`.)
+(Stage 1 and round A saw the first of these scans only; see `scripts/train_first_weights.py`. The training scans were
+made before the last changes of the simulator, to tissue outside the brain and to large vessels; the others with it.)
 
 Training patches: {patches}.
 
