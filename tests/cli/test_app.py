@@ -1,6 +1,7 @@
 """Exit codes and the last line, through the whole app; every failure is one that happens to people."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,11 +110,13 @@ def test_group_level_is_handed_the_output(make_dataset, tmp_path, run, monkeypat
     from mbseg_bids.group import build
 
     given = []
-    monkeypatch.setattr(build, "build_group", given.append)
+    result = SimpleNamespace(problems=("sub-02: no lesion table.",))
+    monkeypatch.setattr(build, "build_group", lambda *folders: given.append(folders) or result)
     (tmp_path / "out" / "logs").mkdir(parents=True)
     (tmp_path / "out" / "logs" / "sub-01_done.json").write_text("{}")
-    code, last = run(make_dataset(*THREE), tmp_path / "out", "group")
-    assert (code, given) == (0, [tmp_path / "out"])
+    root = make_dataset(*THREE)
+    code, last = run(root, tmp_path / "out", "group")
+    assert (code, given) == (0, [(tmp_path / "out", root)])
     assert last.startswith("mbseg-bids finished: group tables of 1 session")
 
 
