@@ -70,7 +70,8 @@ DEPARTURES = {
     "negatives": "not-microbleeds are mostly dark voxels, mimics and surroundings of lesions, not random voxels; later"
     " rounds add training voxels that the round before took for microbleeds",
     "augmentation": "mirroring, gain and noise beside rotation, and of negatives too",
-    "blocks": "blocks that start as the identity were left out of the first rounds, to save time",
+    "blocks": "blocks that start as the identity are left out, in training and in inference, to save time; what the"
+    " file holds for them is where they would start if training went on, and reaches no result",
 }
 
 

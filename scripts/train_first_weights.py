@@ -4,7 +4,7 @@ Simulated scans of nine anatomies -> patches -> stage 1 (CSF) -> stage 2 (microb
 more of what the round before got wrong -> choice of the operating point on two anatomies -> file, manifest and model
 card, with figures from whole scans of three anatomies never used before.
 
-    python scripts/train_first_weights.py LABELMAPS WORK [--steps sample csf A B C D E calibrate test export]
+    python scripts/train_first_weights.py LABELMAPS WORK [--steps sample csf A B C D calibrate test export]
 
 LABELMAPS holds labelmap_01.nii.gz to labelmap_14.nii.gz (FreeSurfer numbers, whole head, 1 mm), for instance those of
 the SynthSeg repository. Finished steps are kept in WORK and not done again. Two CPU cores take about two hours.
@@ -110,19 +110,8 @@ ROUNDS = {
         "seed": 14,
         "negatives": MIMICS,
     },
-    "E": {
-        "steps": 600,
-        "learning_rate": 3e-4,
-        "lesion": 0.36,
-        "false_positive": 0.2,
-        "pool": 6000,
-        "seed": 15,
-        "negatives": MIMICS,
-        "all_blocks": True,
-    },
 }
-"""Stage 2. ``lesion``, ``false_positive``: shares of a batch; ``pool``: patches searched for false positives;
-``all_blocks``: the blocks left out so far, which were the identity, are trained too."""
+"""Stage 2. ``lesion``, ``false_positive``: shares of a batch; ``pool``: patches searched for false positives."""
 
 VALIDATION_PATCHES = {"lesion": 160, "background": 60, "candidate": 240, "mimic": 120, "surround": 60}
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
@@ -189,7 +178,7 @@ def train_round(work: Path, name: str) -> None:
     before = work / ("csf.safetensors" if first else f"round_{names[names.index(name) - 1]}.safetensors")
     model, metadata = load_weights(before)
     recipe = ROUNDS[name]
-    left_out = [] if recipe.get("all_blocks") else leave_out_identity_blocks(model)
+    left_out = leave_out_identity_blocks(model)
     shares = {kind: share * (1 - recipe["lesion"]) for kind, share in recipe["negatives"].items()}
     settings = replace(
         MICROBLEED_STAGE,
@@ -221,9 +210,7 @@ def train_round(work: Path, name: str) -> None:
         "patches": counts,
         "scans": len(set_files(work, "microbleed", TRAINING, n_scans)),
         "anatomies": {"training": list(TRAINING), "validation": list(VALIDATION), "test": list(TEST)},
-        "blocks": f"{len(left_out)} of its 16 blocks are still the identity they started as"
-        if left_out
-        else "all 16 blocks trained",
+        "blocks": f"{len(left_out)} of its 16 blocks are still the identity they started as",
     }
     metadata = WeightsMetadata(NAME, input_size=INPUT_SIZE, training=facts)
     save_weights(work / f"round_{name}.safetensors", put_back_blocks(model), metadata)

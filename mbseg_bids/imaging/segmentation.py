@@ -12,12 +12,18 @@ from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBRAL_WM, COR
 from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, regions_from_freesurfer
 from mbseg_bids.imaging.registration_check import check_rigid
 from mbseg_bids.imaging.template import load_region_atlas
-from mbseg_bids.imaging.tissue import fill_csf_islands, segment_tissue
+from mbseg_bids.imaging.tissue import fill_csf_islands, grey_white_contrast, segment_tissue
 from mbseg_bids.imaging.transforms import PointField, resample
 from mbseg_bids.imaging.volume import Volume
 
 ASEG_OVERLAP = 0.8
 """Smallest Dice overlap of a reused segmentation with the brain mask; CSF at the rim counts only in the latter."""
+
+
+SMALLEST_CONTRAST = 3.0
+"""Distance of grey and white matter on T1w, in standard deviations, below which there is a warning.
+
+Measured: about 7 on a 3-D T1w of 1 mm, 1.4 on a clinical 2-D T1w whose histogram has one peak for both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +80,15 @@ def segment(
     tissue = segment_tissue(t1w.data, brain, t1w.spacing)
     atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0)
     regions = regions_from_atlas(atlas.data, tissue, t1w.spacing, wmh)
-    return Segmentation(tissue, regions, tuple(_region_warnings(regions)))
+    warnings = _region_warnings(regions)
+    contrast = grey_white_contrast(t1w.data, brain, t1w.spacing)
+    if contrast < SMALLEST_CONTRAST:
+        warnings = [
+            f"T1w hardly tells grey from white matter (contrast {contrast:.1f}, below {SMALLEST_CONTRAST:g}):"
+            " the border between cortical_gm and cerebral_wm is a guess",
+            *warnings,
+        ]
+    return Segmentation(tissue, regions, tuple(warnings))
 
 
 def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:

@@ -70,6 +70,17 @@ def segment_tissue(
     return fill_csf_islands(labels, spacing)
 
 
+def grey_white_contrast(t1w: npt.NDArray, brain: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> float:
+    """Return how far apart grey and white matter are on T1w, in standard deviations (of both, root mean square).
+
+    Arguments as for :func:`segment_tissue`. Where they are not told apart by intensity, the border between cortex and
+    white matter is a guess.
+    """
+    mixture = fit_mixture(np.asarray(t1w, np.float32)[_core(np.asarray(brain, bool), spacing)])
+    spread = np.sqrt((mixture.deviations[1:] ** 2).mean())
+    return float((mixture.means[2] - mixture.means[1]) / spread)
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """What T1w intensities say of the tissue. CSF, GM, WM in this order."""

@@ -7,7 +7,7 @@ from head_phantom import centred_affine, scan
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.labels import CSF, GM, WM
-from mbseg_bids.imaging.tissue import fill_csf_islands, fit_mixture, segment_tissue
+from mbseg_bids.imaging.tissue import fill_csf_islands, fit_mixture, grey_white_contrast, segment_tissue
 
 
 @pytest.mark.parametrize(("spacing", "noise"), [((2.5, 2.5, 2.5), 2.0), ((2.0, 2.0, 4.0), 8.0)])
@@ -28,6 +28,14 @@ def test_tissue_does_not_depend_on_scale():
     first = segment_tissue(image.data, brain, (3.0, 3.0, 3.0))
     second = segment_tissue(image.data * 1234.5, brain, (3.0, 3.0, 3.0))
     assert (first != second).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("white", "expected"), [(90, 6.0), (70, 2.0)])
+def test_contrast_of_grey_and_white_in_deviations(rng, white, expected):
+    truth = np.repeat(np.array([20, 60, white]), 16)[:, None, None] * np.ones((1, 40, 40))
+    image = truth + rng.normal(0, 5, truth.shape)
+    found = grey_white_contrast(image, np.ones(truth.shape, bool), (1.0, 1.0, 1.0))
+    assert found == pytest.approx(expected, rel=0.2)
 
 
 def test_field_removes_noise_specks(rng):
