@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: venv  ## run the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(NPROCS) --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(NPROCS) --dist loadgroup $(PYTEST_ARGS)
 
 demo: venv  ## simulate two participants, segment them, compare with the truth
 	$(BIN)/python scripts/demo.py --out $(DEMO) --n-procs $(NPROCS)
