@@ -1,5 +1,6 @@
 """Running a nipype workflow, and telling in one line each what went wrong where."""
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -55,8 +56,7 @@ def configure_nipype(execution: ExecutionSettings, crash_dir: Path) -> None:
     )
     for handler in list(logging.getLogger("nipype").handlers):  # the app's own handler shows what is worth showing
         logging.getLogger("nipype").removeHandler(handler)
-    if execution.resource_monitor:
-        config.enable_resource_monitor()
+    config.resource_monitor = execution.resource_monitor  # also off again, for a second run in the same process
 
 
 def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> tuple[str, dict[str, Any]]:
@@ -102,7 +102,9 @@ def run_workflow(
     crash_dir.mkdir(parents=True, exist_ok=True)
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
     plugin, arguments = plugin_of(execution, plugin_file)
-    with _Stop() as stop:
+    # The resource monitor writes its samples where the process stands; without it nothing depends on that.
+    stand = contextlib.chdir(crash_dir) if execution.resource_monitor else contextlib.nullcontext()
+    with stand, _Stop() as stop:
         arguments = {"status_callback": Progress(stop)} | arguments
         runner = _resilient(plugin, arguments)
         try:

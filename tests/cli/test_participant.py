@@ -280,7 +280,10 @@ def test_a_given_segmentation_reaches_the_anatomy_and_is_said_to_be_reused(
     assert "the anatomical segmentation (aseg) in 1 session" in (out / "logs" / "CITATION.md").read_text()
 
 
-def test_resources_are_recorded_if_asked(make_dataset, tmp_path, fake_parts, run):
+def test_resources_are_recorded_if_asked(make_dataset, tmp_path, fake_parts, run, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     root, out, work = make_dataset(*SIX[:3]), tmp_path / "out", tmp_path / "work"
     assert run(root, out, "participant", "--resource-monitor", work=work)[0] == 0
     assert list(work.rglob("resource_monitor.json"))
+    assert list((tmp_path / "here").iterdir()) == []
