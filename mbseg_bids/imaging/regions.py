@@ -52,7 +52,6 @@ FREESURFER_REGIONS: dict[int, int] = _freesurfer_table()
 """FreeSurferColorLUT number -> region, for aseg, aparc+aseg, aparc.a2009s+aseg, wmparc, FastSurfer and SynthSeg."""
 FREESURFER_CSF: frozenset[int] = frozenset([4, 5, 14, 15, 24, 31, 43, 44, 63, 72, 75, 76, 221, 257])
 """Ventricles, CSF, choroid plexus: no region."""
-FREESURFER_VENTRICLES: frozenset[int] = frozenset([4, 5, 14, 15, 31, 43, 44, 63, 72])
 FREESURFER_LESION: frozenset[int] = frozenset([25, 30, 57, 62, 80, 81, 82])
 """Lesion, vessel and hypointensity of unknown place: they get the region around them."""
 

@@ -126,12 +126,6 @@ def grid_points(shape: Sequence[int], affine: npt.NDArray) -> npt.NDArray[np.flo
     return (affine[:3, :3] @ index + affine[:3, 3:]).reshape(3, *shape)
 
 
-def rotation_angle(transform: npt.NDArray) -> float:
-    """Return the angle of a rigid transform's rotation in degrees."""
-    cosine = (np.trace(transform[:3, :3]) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
 def _samples_per_voxel(moving: Volume, grid: Grid) -> list[int]:
     """How many samples to average along each axis of a voxel of ``grid``, so that none of ``moving`` is passed over."""
     directions = np.asarray(grid.affine)[:3, :3]

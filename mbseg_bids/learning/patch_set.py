@@ -24,9 +24,6 @@ KINDS: dict[str, int] = {
 """What the centre of a patch is: GM or WM, CSF, microbleed; and of the not-microbleeds: any brain voxel, a dark voxel
 of the search mask, a mimic, a voxel beside a lesion, a voxel that an earlier round took for a microbleed."""
 
-TARGETS = {"csf": KINDS["csf"], "microbleed": KINDS["lesion"]}
-"""Kind that is output 1 of the network of each stage."""
-
 _LEVELS = 255
 
 
