@@ -70,6 +70,7 @@ def simulate_training_case(
     mimic_load: float = 1.0,
     shares: dict[int, float] = REGION_SHARES,
     grey_white: tuple[Volume, Volume] | None = None,
+    vary_contrast: bool = False,
 ) -> Case:
     """A new head, scanned, on the detection grid.
 
@@ -89,12 +90,15 @@ def simulate_training_case(
         Relative frequency of microbleeds by region.
     grey_white
         See `anatomy.make_anatomy`.
+    vary_contrast
+        Whether tissues get contrasts of their own, beyond those of real sequences: for training, not for testing.
     """
     protocol = draw_protocol(rng) if protocol is None else protocol
     anatomy = make_anatomy(labelmap, rng, grey_white=grey_white)
     n_lesions = int(rng.integers(40, 81)) if n_lesions is None else n_lesions
     features = draw_microbleeds(anatomy, n_lesions, rng, shares=shares) + draw_mimics(anatomy, rng, load=mimic_load)
-    t2star, t2w, t1w = paint_contrasts(anatomy, protocol, features, rng)
+    spread = draw_contrast_spread(rng) if vary_contrast else (0.0, 0.0, 0.0)
+    t2star, t2w, t1w = paint_contrasts(anatomy, protocol, features, rng, contrast_spread=spread)
 
     factor = max(1, round(1 / protocol.spacing[0]))
     spacing = (1.0, 1.0, protocol.spacing[2])
@@ -134,3 +138,9 @@ def simulate_training_case(
     stack = np.stack([standardise(channel, brain) for channel in channels])
     table = lesion_table(rendering, features, regions, affine)
     return Case(stack, rendering.lesions, table, rendering.mimics, tissue, regions, brain, spacing, affine, protocol)
+
+
+def draw_contrast_spread(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Log standard deviations of the signal of a tissue on T2*, T2w, T1w; now and then far from any real sequence."""
+    wild = rng.random(3) < 0.2
+    return tuple(np.where(wild, (0.12, 0.35, 0.3), (0.04, 0.12, 0.1)).tolist())

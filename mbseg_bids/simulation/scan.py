@@ -24,14 +24,24 @@ MIMIC_RATIO = 0.85
 
 
 def paint_contrasts(
-    anatomy: Anatomy, protocol: Protocol, features: Sequence[Feature], rng: np.random.Generator
+    anatomy: Anatomy,
+    protocol: Protocol,
+    features: Sequence[Feature],
+    rng: np.random.Generator,
+    *,
+    contrast_spread: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> tuple[Volume, Volume, Volume]:
     """Noise-free signal of T2*, T2w, T1w on the anatomy's grid.
 
     Features are in the last two already, by the share of each voxel that they fill; on T2* they act through `render`.
+    `contrast_spread` is the log standard deviation of a random factor for each tissue, contrast by contrast: beyond
+    what any sequence gives, so that a network does not come to rely on one (Billot et al. 2023, SynthSeg).
     """
     tissues = tissue_relaxation(protocol.field_strength, anatomy.age, rng)
-    signals = label_signals(protocol, tissues)
+    signals = [
+        {name: signal * float(np.exp(spread * rng.normal())) if spread else signal for name, signal in table.items()}
+        for table, spread in zip(label_signals(protocol, tissues), contrast_spread, strict=True)
+    ]
     shape = anatomy.labels.shape
     fine = smooth_field(shape, 2.5, rng)
     coarse = smooth_field(shape, 9.0, rng)
