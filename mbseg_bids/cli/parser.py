@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 from mbseg_bids import __version__
+from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
-from mbseg_bids.settings import Device, RegistrationPreset, Settings, from_toml
+from mbseg_bids.settings import Settings, from_toml
 
 LEVELS = ("participant", "group")
-OUTPUT_SPACES = ("T1w", "template")
-DEVICES = get_args(Device)
-PRESETS = get_args(RegistrationPreset)
 
 
 @dataclass(frozen=True)
@@ -168,6 +166,15 @@ def _add_method(group: Any) -> None:
     add("--ratio-threshold", type=float, metavar="R", help="smallest ring / voxel intensity ratio (default: 1.2)")
     add("--ratio-threshold-deep-gm", type=float, metavar="R", help="the same in deep grey matter (default: 1.4)")
     add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
+    add(
+        "--no-second-look",
+        dest="second_look",
+        action="store_false",
+        default=None,
+        help="keep whatever passes the ratio rule: the method of the paper alone",
+    )
+    add("--second-look-threshold", type=float, metavar="P", help="smallest probability after it, of a lesion (0.3)")
+    add("--definite-threshold", type=float, metavar="P", help="smallest probability after it, of a definite one (0.7)")
     add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
     add("--weights", metavar="NAME|FILE", help="shipped weights, or a safetensors file (default: default)")
     add("--registration", metavar="{default,coarse}", help="coarse: 2 mm template registration, for demos and tests")
@@ -212,6 +219,9 @@ _OPTION_OF_SETTING = {
         "ratio_threshold": "ratio_threshold",
         "ratio_threshold_deep_gm": "ratio_threshold_deep_gm",
         "probability_threshold": "probability_threshold",
+        "second_look": "second_look",
+        "second_look_threshold": "second_look_threshold",
+        "definite_threshold": "definite_threshold",
         "exhaustive": "exhaustive",
         "weights": "weights",
     },
@@ -239,7 +249,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         for table, options in _OPTION_OF_SETTING.items()
     }
     settings = from_file.override(**given)
-    _check_values(settings)
+    check_values(settings)
     return settings
 
 
@@ -249,32 +259,6 @@ def _usable_cpus() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         return os.cpu_count() or 1
-
-
-def _check_values(settings: Settings) -> None:
-    """Refuse values that no run could use, naming the option."""
-    detection, execution, outputs = settings.detection, settings.execution, settings.outputs
-    checks = [
-        (0 < detection.probability_threshold <= 1, "--probability-threshold", "give a number above 0, at most 1"),
-        (detection.ratio_threshold >= 1, "--ratio-threshold", "give a number of 1 or more"),
-        (detection.ratio_threshold_deep_gm >= 1, "--ratio-threshold-deep-gm", "give a number of 1 or more"),
-        (execution.n_procs >= 1, "--n-cpus", "give a whole number of 1 or more"),
-        (execution.omp_nthreads >= 1, "--omp-nthreads", "give a whole number of 1 or more"),
-        (execution.batch_size >= 1, "--batch-size", "give a whole number of 1 or more"),
-        (execution.mem_gb is None or execution.mem_gb > 0, "--mem-gb", "give a number above 0"),
-        (settings.anatomy.random_seed >= 0, "--random-seed", "give a whole number of 0 or more"),
-        (execution.device in DEVICES, "--device", f"one of: {', '.join(DEVICES)}"),
-        (settings.anatomy.registration in PRESETS, "--registration", f"one of: {', '.join(PRESETS)}"),
-        (set(outputs.spaces) <= set(OUTPUT_SPACES), "--output-spaces", f"any of: {', '.join(OUTPUT_SPACES)}"),
-        (
-            settings.inputs.t2star_echo == "mean" or settings.inputs.t2star_echo.isdecimal(),
-            "--t2star-echo",
-            "give mean or the number of an echo",
-        ),
-    ]
-    for valid, option, remedy in checks:
-        if not valid:
-            raise UsageError(f"the value of {option} cannot be used", remedy)
 
 
 def _labels(values: Sequence[str] | None, prefix: str) -> tuple[str, ...]:
