@@ -257,8 +257,9 @@ def _opposite_darkness(view: _View, darkness: npt.NDArray, offsets: npt.NDArray)
 
 
 def _blobness(view: _View, darkness: npt.NDArray) -> float:
-    """Lesser / greater curvature of the smoothed T2* in plane at the darkest voxel: 1 for a dot, 0 for a line."""
-    darkest = np.unravel_index(np.where(view.own, darkness, -np.inf).argmax(), darkness.shape)
+    """Lesser / greater curvature of the smoothed T2* in plane where it is darkest: 1 for a dot, 0 for a line."""
+    smooth = ndimage.gaussian_filter(darkness, (1.2, 1.2, 0), mode="nearest")
+    darkest = np.unravel_index(np.where(view.own, smooth, -np.inf).argmax(), darkness.shape)
     plane = darkness[:, :, darkest[2]]
     xx, yy, xy = (
         ndimage.gaussian_filter(plane, 1.2, order=order, mode="nearest")[darkest[:2]]
