@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from scipy import ndimage
 
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED, WM
 from mbseg_bids.imaging.volume import Volume
@@ -30,6 +32,7 @@ def paint_contrasts(
     rng: np.random.Generator,
     *,
     contrast_spread: Sequence[float] = (0.0, 0.0, 0.0),
+    device: torch.device | str = "cpu",
 ) -> tuple[Volume, Volume, Volume]:
     """Noise-free signal of T2*, T2w, T1w on the anatomy's grid.
 
@@ -50,7 +53,7 @@ def paint_contrasts(
         amount = rng.uniform(0.01, 0.04, 2) * rng.choice([-1, 1], 2)
         images.append(acq.paint(anatomy, table, np.exp(amount[0] * fine + amount[1] * coarse)))
     for feature in features:
-        found = occupancy(feature.sources, anatomy.labels.affine, shape)
+        found = occupancy(feature.sources, anatomy.labels.affine, shape, device=device)
         if found is not None:
             box, share = found
             images[1].data[box] *= 1 - share * (1 - feature.t2w)
@@ -91,6 +94,7 @@ def render_features(
     protocol: Protocol,
     *,
     factor: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Rendering:
     """T2* signal ratio and truth of features on a grid.
 
@@ -102,6 +106,8 @@ def render_features(
         Of the grid of the result.
     factor
         The scanner's in-plane voxels are this many times smaller than those of the grid.
+    device
+        Where torch computes the fields.
     """
     native = affine.copy()
     native[:3, :2] /= factor
@@ -111,6 +117,7 @@ def render_features(
     lesions = np.zeros(tuple(shape), dtype=np.int32)
     mimics = np.zeros(tuple(shape), dtype=np.uint8)
     numbers, darkest = [], []
+    background = Volume(torch.as_tensor(background.data, device=device), background.affine)
     for number, feature in enumerate(features):
         patch = render(
             feature.sources,
@@ -121,6 +128,7 @@ def render_features(
             field_strength=protocol.field_strength,
             pitch=0.25 if feature.kind == "microbleed" else 0.4,
             multiple=(factor, factor, 1),
+            device=device,
         )
         if patch is None:
             continue
@@ -218,8 +226,10 @@ def lesion_table(
     """
     voxel_volume = float(abs(np.linalg.det(affine[:3, :3])))
     rows = []
+    boxes = ndimage.find_objects(rendering.lesions, max_label=len(rendering.numbers))
     for index, (number, darkest) in enumerate(zip(rendering.numbers, rendering.darkest, strict=True), start=1):
-        where = np.argwhere(rendering.lesions == index)
+        box = boxes[index - 1]
+        where = np.argwhere(rendering.lesions[box] == index) + [side.start for side in box]
         centroid = where.mean(axis=0)
         place = affine[:3, :3] @ centroid + affine[:3, 3]
         counts = np.bincount(regions[tuple(where.T)], minlength=len(REGIONS) + 1)[1:]

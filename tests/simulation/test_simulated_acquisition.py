@@ -10,6 +10,7 @@ from mbseg_bids.simulation.acquisition import (
     box_average,
     dropout_factor,
     label_votes,
+    map_votes,
     scan_grid,
 )
 from mbseg_bids.simulation.anatomy import make_anatomy
@@ -36,8 +37,18 @@ def test_votes_take_the_most_frequent_label():
     labels[..., 1:3], labels[..., 3] = 2, 1
     affine = np.diag([1.0, 1.0, 3.0, 1.0])
     affine[2, 3] = 1.0
-    votes = label_votes(labels, np.eye(4), affine, (4, 4, 2), 3)
+    votes = label_votes(labels, np.eye(4), affine, (4, 4, 2))
     assert votes[2, 2].tolist() == [2, 0]
+
+
+def test_maps_voted_together_get_the_votes_of_each_alone(rng):
+    maps = [rng.integers(0, n, (8, 9, 12)).astype(np.uint8) for n in (2, 7, 4)]
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[:3, 3] = (0, 0, 1)
+    together = map_votes(maps, np.eye(4), affine, (8, 9, 4))
+    for voted, labels in zip(together, maps, strict=True):
+        counts = np.stack([(labels.reshape(8, 9, 4, 3) == n).sum(axis=3) for n in range(7)])
+        np.testing.assert_array_equal(voted, counts.argmax(axis=0))
 
 
 def test_the_grid_covers_the_brain_and_has_the_asked_spacing(anatomy):
