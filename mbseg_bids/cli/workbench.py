@@ -12,6 +12,7 @@ COMMANDS = {
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
     "train": "train the network: CSF first, then microbleeds",
     "evaluate": "compare a segmentation with the truth, or two segmentations",
+    "baseline": "the U-Net that the paper compares with, and the CSF map of a whole brain",
 }
 """Each command lives in ``mbseg_bids.cli.<name>`` as ``add_arguments(parser)`` and ``run(args) -> int``."""
 
