@@ -42,7 +42,7 @@ GEOMETRIES = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.8), (1.0, 1.0, 3.0), (0.5, 0.5, 4.0)
 """Voxel sizes (mm) of the test scans; their truth is on the detection grid, whose voxels are 1 mm in plane."""
 
 LESIONS_PER_SCAN = 3.5
-"""Mean number of microbleeds in the scans of the VALDO challenge (253 in 72), which probabilities are calibrated for."""
+"""Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
 
 LOWEST_PROBABILITY = 0.2
 OPERATING_POINTS = (0.2, 0.35, 0.5, 0.7, 0.8)
