@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if a in COMMANDS), "")
-    args = build_parser(command).parse_args(arguments)
+    parser = build_parser(command)
+    if command == "evaluate":
+        arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
+    args = parser.parse_args(arguments)
     try:
         return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)
     except MbsegError as error:
