@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -159,6 +160,11 @@ def fuse_batch_norms(model: nn.Module) -> nn.Module:
             if block.downsample is not None:
                 block.downsample = fuse(block.downsample[0], block.downsample[1])
     return fused.to(memory_format=torch.channels_last)
+
+
+def imagenet_weights() -> Any:
+    """Return torchvision's description of the ResNet-50 trained on ImageNet by the plain recipe, as the paper's was."""
+    return _torchvision_models().ResNet50_Weights.IMAGENET1K_V1
 
 
 def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:

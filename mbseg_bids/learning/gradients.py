@@ -1,4 +1,4 @@
-"""Gradients of one batch, shared among threads of a CPU."""
+"""Gradients of one batch, shared among threads of a CPU, in full or mixed precision."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,38 @@ from torch import nn
 from torch.nn import functional
 
 from mbseg_bids.detection.network import training_mode
+from mbseg_bids.errors import UsageError
+from mbseg_bids.learning.batches import Precision
+
+
+class Arithmetic:
+    """Number format of the convolutions, and the scale that keeps small gradients of half precision from vanishing.
+
+    Parameters
+    ----------
+    precision
+        As in :class:`mbseg_bids.learning.batches.TrainingSettings`.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    UsageError
+        For ``float16`` on a CPU, where torch has no gradient scaling.
+    """
+
+    def __init__(self, precision: Precision = "float32", device: torch.device | None = None) -> None:
+        self._device = device or torch.device("cpu")
+        if precision == "float16" and self._device.type != "cuda":
+            raise UsageError("precision float16 needs a GPU", "use --precision float32 or bfloat16")
+        self._format = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+        self.scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "float16")
+
+    def loss(self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy, single precision."""
+        with torch.autocast(self._device.type, dtype=self._format, enabled=self._format is not None):
+            logits = network(inputs)
+        return functional.cross_entropy(logits.float(), targets)
 
 
 class GradientWorkers:
@@ -22,9 +54,12 @@ class GradientWorkers:
         Its parameters receive the gradients.
     n
         Replicas; with 1 the model computes the whole batch itself.
+    arithmetic
+        Number format; single precision where None.
     """
 
-    def __init__(self, model: nn.Module, n: int) -> None:
+    def __init__(self, model: nn.Module, n: int, arithmetic: Arithmetic | None = None) -> None:
+        self._arithmetic = arithmetic or Arithmetic()
         self._replicas = [model]
         for _ in range(n - 1):
             replica = copy.deepcopy(model)
@@ -40,9 +75,7 @@ class GradientWorkers:
             (replica, part, target, len(target) / len(targets), frozen_layers)
             for replica, (part, target) in zip(self._replicas, parts, strict=False)  # a tiny batch has fewer parts
         ]
-        losses = (
-            [_backward(*work[0])] if self._pool is None else list(self._pool.map(lambda job: _backward(*job), work))
-        )
+        losses = [self._backward(*work[0])] if self._pool is None else list(self._pool.map(self._backward_job, work))
         for parameters in zip(*(r.parameters() for r in self._replicas[: len(parts)]), strict=True):
             for other in parameters[1:]:
                 if other.grad is not None:
@@ -50,11 +83,13 @@ class GradientWorkers:
                     other.grad = None
         return sum(losses)
 
+    def _backward_job(self, job: tuple) -> float:
+        return self._backward(*job)
 
-def _backward(
-    replica: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float, frozen_layers: int
-) -> float:
-    training_mode(replica, frozen_layers)
-    loss = functional.cross_entropy(replica(inputs), targets) * share
-    loss.backward()
-    return float(loss.detach())
+    def _backward(
+        self, replica: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float, frozen_layers: int
+    ) -> float:
+        training_mode(replica, frozen_layers)
+        loss = self._arithmetic.loss(replica, inputs, targets) * share
+        self._arithmetic.scaler.scale(loss).backward()
+        return float(loss.detach())

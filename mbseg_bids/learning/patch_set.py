@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.detection.patches import extract_patches
-from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.errors import UnreadableDataError, UsageError
 
 KINDS: dict[str, int] = {
     "tissue": 0,
@@ -89,7 +89,19 @@ def load_patch_set(path: Path) -> PatchSet:
 
 
 def concatenate(sets: Sequence[PatchSet]) -> PatchSet:
-    """Return one set of all patches."""
+    """Return one set of all patches.
+
+    Raises
+    ------
+    UsageError
+        If they were cut for different patch sizes.
+    """
+    widths = sorted({s.patches.shape[-1] for s in sets})
+    if len(widths) > 1:
+        raise UsageError(
+            f"patch sets of different sizes: stored patches are {', '.join(map(str, widths))} voxels wide",
+            "sample all scans with the same --patch-size",
+        )
     return PatchSet(
         *(np.concatenate([getattr(s, name) for s in sets]) for name in ("patches", "kinds", "participants", "volumes"))
     )
@@ -98,6 +110,35 @@ def concatenate(sets: Sequence[PatchSet]) -> PatchSet:
 def wide_size(size: int) -> int:
     """Return the side of the square that holds a patch of this side at every angle."""
     return 2 * int(np.ceil(size / np.sqrt(2))) + 2
+
+
+def narrow(patches: PatchSet, size: int, turned: bool = True) -> PatchSet:
+    """Cut the middle out of stored patches, as much as network patches of side ``size`` need.
+
+    Parameters
+    ----------
+    patches
+        Stored patches, wide or not.
+    size
+        Side of the network's patch, voxels.
+    turned
+        Whether they will be turned, which takes the corners of a wider square.
+
+    Raises
+    ------
+    UsageError
+        If the stored patches are too small.
+    """
+    stored, needed = patches.patches.shape[-1], wide_size(size) if turned else size
+    if needed > stored:
+        largest = max((s for s in range(stored + 1) if wide_size(s) <= stored), default=0)
+        raise UsageError(
+            f"patches of {size} mm are wanted, but the patch sets were cut for up to {largest} mm",
+            f"sample again with --patch-size {size}, or set --patch-size {largest}",
+        )
+    start = stored // 2 - needed // 2
+    middle = patches.patches[:, :, start : start + needed, start : start + needed]
+    return PatchSet(middle, patches.kinds, patches.participants, patches.volumes)
 
 
 def cut_patch_set(

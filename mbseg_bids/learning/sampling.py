@@ -1,5 +1,6 @@
 """Which voxels of a scan with known lesions become training patches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ class MicrobleedCounts:
         So that a few large lesions do not outweigh many small ones.
     background, candidate, mimic, surround
         Not-microbleeds by kind, see :data:`mbseg_bids.learning.patch_set.KINDS`.
+    rotations
+        The training will turn each lesion so many times: ``background`` is raised, where that is more, to a novel
+        background patch for the upright showing and for every turned one, as in the paper.
     """
 
     voxels_per_lesion: int = 24
@@ -33,6 +37,7 @@ class MicrobleedCounts:
     candidate: int = 1500
     mimic: int = 400
     surround: int = 200
+    rotations: int = 0
 
 
 def tissue_patches(
@@ -85,6 +90,7 @@ def microbleed_patches(
     voxel_volume: float,
     counts: MicrobleedCounts | None = None,
     size: int = 28,
+    lesion_volumes: Mapping[int, float] | None = None,
 ) -> PatchSet:
     """Draw microbleed voxels, and of not-microbleeds a mixture that leans to what the network is asked about (stage 2).
 
@@ -104,15 +110,21 @@ def microbleed_patches(
         mm3.
     counts, size
         Most patches of each kind; side of the network's patch, voxels.
+    lesion_volumes
+        mm3 by number of the lesion, where the scan was outlined on a finer grid than this; None counts voxels.
     """
     counts = counts or MicrobleedCounts()
-    lesion_voxels, volumes = _lesion_voxels(lesions, counts.voxels_per_lesion, voxel_volume, rng)
+    lesion_voxels, numbers = _lesion_voxels(lesions, counts.voxels_per_lesion, rng)
+    volumes = np.bincount(lesions.ravel())[numbers] * voxel_volume
+    if lesion_volumes is not None:
+        volumes = np.array([lesion_volumes[n] for n in numbers.tolist()])
+    n_background = max(counts.background, len(lesion_voxels) * (counts.rotations + 1))
     near = ndimage.binary_dilation(lesions > 0, np.ones((2 * RIM + 1,) * 3))
     negative = brain & ~near
     wide_plane = np.ones((2 * SURROUND + 1, 2 * SURROUND + 1, 1))
     surround = ndimage.binary_dilation(lesions > 0, wide_plane) & negative
     drawn = {
-        "background": _draw(negative, counts.background, rng),
+        "background": _draw(negative, n_background, rng),
         "candidate": _draw(negative & candidates & (mimics == 0), counts.candidate, rng),
         "mimic": _draw_preferred(negative & (mimics > 0), candidates, counts.mimic, rng),
         "surround": _draw_preferred(surround, candidates, counts.surround, rng),
@@ -122,18 +134,17 @@ def microbleed_patches(
     return concatenate(sets)
 
 
-def _lesion_voxels(
-    lesions: npt.NDArray, most: int, voxel_volume: float, rng: np.random.Generator
-) -> tuple[npt.NDArray, npt.NDArray]:
-    voxels, volumes = [np.empty((0, 3), int)], [np.empty(0)]
+def _lesion_voxels(lesions: npt.NDArray, most: int, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray]:
+    """Return voxels (N, 3) of lesions, at most so many of each, and the number of the lesion of each."""
+    voxels, numbers = [np.empty((0, 3), int)], [np.empty(0, int)]
     for number, box in enumerate(ndimage.find_objects(lesions.astype(np.int32)), start=1):
         if box is None:
             continue
         of_lesion = np.argwhere(lesions[box] == number) + [s.start for s in box]
         chosen = rng.permutation(len(of_lesion))[:most]
         voxels.append(of_lesion[chosen])
-        volumes.append(np.full(len(chosen), len(of_lesion) * voxel_volume))
-    return np.concatenate(voxels), np.concatenate(volumes)
+        numbers.append(np.full(len(chosen), number))
+    return np.concatenate(voxels), np.concatenate(numbers)
 
 
 def _draw(mask: npt.NDArray[np.bool_], n: int, rng: np.random.Generator) -> npt.NDArray:

@@ -5,19 +5,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from mbseg_bids.detection.network import build_network, new_last_layer
+from mbseg_bids.errors import UsageError
 from mbseg_bids.evaluation.patch import PatchScores
+from mbseg_bids.learning.interruption import StopRequest
 from mbseg_bids.learning.patch_set import KINDS, PatchSet
 from mbseg_bids.learning.rotation import NONE
 from mbseg_bids.learning.splits import split_participants
+from mbseg_bids.learning.team import ALONE, Team
 from mbseg_bids.learning.trainer import TrainingSettings, predict, train, validate
+from mbseg_bids.learning.training_log import QUIET, Display
 
 CSF_SPLIT = (0.5, 0.25, 0.25)
 MICROBLEED_SPLIT = (0.6, 0.2, 0.2)
 """Shares of the participants for training, validation and test (paper)."""
+
+HARD = {"candidate": 0.6, "mimic": 0.26, "surround": 0.14}
+"""Proportion of the hard not-microbleeds: dark voxels of the search mask, mimics, voxels beside a lesion."""
 
 CSF_STAGE = TrainingSettings(target="csf", fractions={"csf": 0.5, "tissue": 0.5}, augmentation=NONE)
 """Stage 1 as in the paper: all layers, no augmentation."""
@@ -36,10 +44,35 @@ class Sets:
 
 
 def split(patches: PatchSet, fractions: Sequence[float], seed: int) -> Sets:
-    """Deal patches by participant, lesion sizes in like proportion."""
+    """Deal patches by participant, lesion sizes in like proportion.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer participants than sets.
+    """
+    n = len(np.unique(patches.participants))
+    if n < len(fractions):
+        raise UsageError(
+            f"patches of {n} participants cannot make {len(fractions)} sets (training, validation, test)",
+            f"sample at least {len(fractions)} participants",
+        )
     volumes = {int(p): _lesion_volumes(patches, p) for p in np.unique(patches.participants)}
     dealt = split_participants(volumes, fractions, np.random.default_rng(seed))
     return Sets(*(patches.select(np.isin(patches.participants, members)) for members in dealt))
+
+
+def check_sets(sets: Sets, settings: TrainingSettings) -> None:
+    """Raise a UsageError now if a set lacks one of the two classes, which no score could be computed without."""
+    for name, patches in (("training", sets.training), ("validation", sets.validation), ("test", sets.test)):
+        positive = patches.kinds == KINDS[settings.target]
+        what = settings.target if not positive.any() else "not-" + settings.target if positive.all() else None
+        if what:
+            members = len(np.unique(patches.participants))
+            raise UsageError(
+                f"the {name} set ({members} participants) has no {what} patches",
+                f"sample more participants with {what.removeprefix('not-')}, or deal them anew with another --seed",
+            )
 
 
 def train_stage(
@@ -52,6 +85,9 @@ def train_stage(
     device: torch.device | None = None,
     resume: bool = False,
     report: Callable[[str], None] = print,
+    stop: StopRequest | None = None,
+    team: Team = ALONE,
+    display: Display = QUIET,
 ) -> tuple[nn.Module, PatchScores, PatchScores]:
     """Train one stage.
 
@@ -67,7 +103,7 @@ def train_stage(
         Network to go on with; None starts from random weights.
     keep_last_layer
         Go on with the last layer too: a further round of the same stage.
-    device, resume, report
+    device, resume, report, stop, team, display
         As in :func:`mbseg_bids.learning.trainer.train`.
 
     Returns
@@ -78,7 +114,17 @@ def train_stage(
     if not keep_last_layer:
         new_last_layer(model, seed=settings.seed)
     validation = train(
-        model, patches.training, patches.validation, settings, folder, device=device, resume=resume, report=report
+        model,
+        patches.training,
+        patches.validation,
+        settings,
+        folder,
+        device=device,
+        resume=resume,
+        report=report,
+        stop=stop,
+        team=team,
+        display=display,
     )
     return model, validation, validate(model, patches.test, settings, device)
 
@@ -102,6 +148,30 @@ def with_false_positives(settings: TrainingSettings, share: float) -> TrainingSe
     scale = (sum(negatives.values()) - share) / sum(negatives.values())
     fractions = {k: v * scale for k, v in negatives.items()} | {"false_positive": share}
     return replace(settings, fractions={settings.target: settings.fractions[settings.target]} | fractions)
+
+
+def with_hard_negatives(settings: TrainingSettings, share: float, kinds: npt.NDArray[np.uint8]) -> TrainingSettings:
+    """Return settings that give a share of the not-microbleeds to what the network is asked about in a scan.
+
+    Parameters
+    ----------
+    settings
+        Of the microbleed stage.
+    share
+        0: random voxels of the brain alone, as in the paper; 1: none of these.
+    kinds
+        Of the training patches. Dark voxels, mimics and surroundings share in a fixed proportion as far as present:
+        labelled scans have no mimics, and participants without lesions no surroundings.
+    """
+    present = {kind: weight for kind, weight in HARD.items() if (kinds == KINDS[kind]).any()}
+    if not share or not present:
+        return settings
+    total = sum(present.values())
+    negatives = {"background": 1 - share} | {kind: share * weight / total for kind, weight in present.items()}
+    positive = settings.fractions[settings.target]
+    return replace(
+        settings, fractions={settings.target: positive} | {k: v * (1 - positive) for k, v in negatives.items()}
+    )
 
 
 def _lesion_volumes(patches: PatchSet, participant: int) -> list[float]:

@@ -44,5 +44,5 @@ def test_no_patches_is_a_usage_error(tmp_path, capsys):
 def test_a_label_map_that_is_none_is_refused(tmp_path, capsys):
     path = tmp_path / "labels.nii.gz"
     path.write_text("no image")
-    assert workbench.main(["train", "sample", str(path), "--out", str(tmp_path / "sets")]) == 65
+    assert workbench.main(["train", "simulate", str(path), "--out", str(tmp_path / "sets")]) == 65
     assert "label map" in capsys.readouterr().err
