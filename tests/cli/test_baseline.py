@@ -2,6 +2,7 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,12 +132,34 @@ def test_strides_and_slices_are_read_as_written():
             parser.parse_args(["baseline", "evaluate", "x", "--out", "y", *wrong])
 
 
-def test_sample_writes_scans_that_are_read_without_pickle(tmp_path, toy_labelmap):
-    out = tmp_path / "scans"
-    assert workbench.main(["baseline", "sample", str(toy_labelmap), "--out", str(out), "--lesions", "3"]) == 0
-    scan = load_scan(out / "participant-001_scan-000.npz")
-    assert scan.levels.dtype == np.uint8
-    assert scan.target("csf").any()
-    assert scan.stack[0][scan.brain].max() == pytest.approx(100)
-    with np.load(out / "participant-001_scan-000.npz", allow_pickle=False) as file:
+def test_sample_writes_scans_that_are_read_without_pickle(folder, monkeypatch, capsys):
+    asked = []
+
+    def simulate(labels, participant, seed, **options):
+        asked.append((participant, seed, options))
+        return load_scan(folder / "a.npz").as_case(), None
+
+    monkeypatch.setattr("mbseg_bids.learning.simulated.simulate", simulate)
+    labelmap, out = folder / "labels.nii.gz", folder / "scans"
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), 2, np.int16), np.eye(4)), labelmap)
+    arguments = [
+        "baseline",
+        "sample",
+        str(labelmap),
+        "--out",
+        str(out),
+        "--lesions",
+        "3",
+        "--scans",
+        "2",
+        "--seed",
+        "5",
+    ]
+    assert workbench.main(arguments) == 0
+    assert asked == [(1, 5, {"n_lesions": 3}), (1, 6, {"n_lesions": 3})]
+    scan = load_scan(out / "participant-001_scan-006.npz")
+    np.testing.assert_array_equal(scan.levels, load_scan(folder / "a.npz").levels)
+    with np.load(out / "participant-001_scan-006.npz", allow_pickle=False) as file:
         assert all(file[name].dtype != object for name in file.files)
+    assert workbench.main(["baseline", "sample", str(folder / "a.npz"), "--out", str(out)]) == 65
+    assert "cannot read" in capsys.readouterr().err

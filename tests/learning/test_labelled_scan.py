@@ -59,5 +59,5 @@ def test_folders_stand_for_their_scans(make_scan, tmp_path):
     for name in ("b", "a"):
         save_scan(tmp_path / "scans", make_scan(name))
     assert [p.name for p in scan_files([tmp_path / "scans", tmp_path / "c.npz"])] == ["a.npz", "b.npz", "c.npz"]
-    with pytest.raises(UsageError, match="no .npz scans"):
+    with pytest.raises(UsageError, match=r"no \.npz scans"):
         scan_files([tmp_path])
