@@ -1,5 +1,6 @@
 """How a session is scanned: sequences and geometry, and the signal they give each tissue."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,14 @@ T2STAR_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
     ((0.9, 0.9, 5.0), 0.16),
 )
 """Voxel sizes (mm, slice last) met in cohorts, and how often each is drawn."""
+
+COHORT_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
+    ((0.5, 0.5, 0.8), 34 / 72),
+    ((1.0, 1.0, 3.0), 14 / 72),
+    ((1.0, 1.0, 4.0), 13 / 72),
+    ((0.45, 0.45, 4.0), 11 / 72),
+)
+"""Those of VALDO, as often as there."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,14 @@ class Protocol:
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def draw_protocol(rng: np.random.Generator) -> Protocol:
+def draw_protocol(
+    rng: np.random.Generator,
+    *,
+    geometries: Sequence[tuple[tuple[float, float, float], float]] = T2STAR_GEOMETRIES,
+) -> Protocol:
     """A protocol from the range met in cohorts."""
-    weights = np.array([weight for _, weight in T2STAR_GEOMETRIES])
-    spacing = T2STAR_GEOMETRIES[rng.choice(len(weights), p=weights / weights.sum())][0]
+    weights = np.array([weight for _, weight in geometries])
+    spacing = geometries[rng.choice(len(weights), p=weights / weights.sum())][0]
     field_strength = 3.0 if rng.random() < 0.65 else 1.5
     echo_time = rng.uniform(15, 32) if field_strength == 3.0 else rng.uniform(20, 40)
     three_d = spacing[2] <= 2
