@@ -113,6 +113,21 @@ def read_pair(pair: ScanPair) -> tuple[Lesions, Lesions]:
     return read_lesions(pair.truth, maps), read_lesions(pair.result, maps[::-1])
 
 
+def crop_to_lesions(*segmentations: Lesions) -> list[Lesions]:
+    """Cut label maps of one grid to the smallest box that holds every lesion of all of them (one voxel if none)."""
+    anywhere = np.any([s.labels.data > 0 for s in segmentations], axis=0)
+    window = []
+    for axis in range(3):
+        occupied = np.flatnonzero(anywhere.any(axis=tuple(other for other in range(3) if other != axis)))
+        window.append(slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 1))
+    cropped = []
+    for s in segmentations:
+        affine = s.labels.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [part.start for part in window]
+        cropped.append(Lesions(Volume(s.labels.data[tuple(window)], affine), s.regions))
+    return cropped
+
+
 def read_lesions(path: Path, region_maps: Iterable[Path] = ()) -> Lesions:
     """Read one segmentation; ``region_maps`` are looked at in turn where no table gives the regions."""
     labels = read_labels(path)

@@ -13,7 +13,7 @@ from mbseg_bids.clinical.size import SIZE_CLASSES, equal_sphere_diameter, size_c
 from mbseg_bids.detection.components import centroids
 from mbseg_bids.evaluation.intervals import Bootstrap, Metric, pool
 from mbseg_bids.evaluation.lesion import ALL_REGIONS, Matches, MatchRule, match_lesions
-from mbseg_bids.evaluation.pairs import Lesions, ScanPair, pair_trees, read_pair
+from mbseg_bids.evaluation.pairs import Lesions, ScanPair, crop_to_lesions, pair_trees, read_pair
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 from mbseg_bids.imaging.volume import Volume
 
@@ -146,7 +146,7 @@ def score_trees(
     limit = smallest_volume(minimum_volume, minimum_diameter)
     counts, lesions = [], []
     for done, pair in enumerate(pairs, start=1):
-        truth, predicted = read_pair(pair)
+        truth, predicted = crop_to_lesions(*read_pair(pair))
         of_scan, rows = score_scan(truth, predicted, rules, maximum_distance, limit)
         counts += [scan_columns(pair, truth.labels) | row for row in of_scan]
         lesions += [scan_columns(pair, truth.labels) | row for row in rows]
@@ -176,6 +176,7 @@ def score_scan(
     rules: Sequence[MatchRule],
     maximum_distance: float,
     minimum_volume: float,
+    sizes: Sequence[str] = SIZES,
 ) -> tuple[list[dict], list[dict]]:
     """Return the rows of one scan: counts by match rule, size and region, and one row for each lesion."""
     spacing = truth.labels.spacing
@@ -191,7 +192,7 @@ def score_scan(
             maximum_distance=maximum_distance,
             minimum_volume=minimum_volume,
         )
-        for size in SIZES:
+        for size in sizes:
             chosen = _of_size(matches, sides, size)
             for region in REGION_ROWS:
                 here = [
