@@ -11,6 +11,8 @@ from mbseg_bids.errors import MbsegError
 COMMANDS = {
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
     "train": "train the network: CSF first, then microbleeds",
+    "study": "how patch size, frozen layers, batch, rate and rotations change the result",
+    "weights": "list or verify weights of the network",
     "evaluate": "compare a segmentation with the truth, or two segmentations",
     "baseline": "the U-Net that the paper compares with, and the CSF map of a whole brain",
 }

@@ -7,18 +7,23 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mbseg_bids.detection.network import CHANNELS, build_network, identity_blocks
+from mbseg_bids.detection.network import CHANNELS, build_network, identity_blocks, to_network_input
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"
 """Folder of the weights that come with the package."""
 
 MANIFEST = "manifest.json"
+
+LICENCE = "Apache-2.0"
+"""Of the package, and so of weights that come with it."""
+
 _REMEDY = "install the package again, or give another file to --weights"
 
 
@@ -119,7 +124,88 @@ def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, Weigh
     return _fill(tensors, path).eval(), metadata
 
 
-def write_manifest(folder: Path, default: str) -> None:
+@dataclass(frozen=True)
+class WeightsEntry:
+    """What the manifest says about a weights file of the package.
+
+    Attributes
+    ----------
+    name, task, patch_size, input_size
+        As in :class:`WeightsMetadata`.
+    path, n_bytes, sha256
+        The file as it should be.
+    licence
+        SPDX identifier.
+    is_default
+        Whether the BIDS App uses it unless told otherwise.
+    """
+
+    name: str
+    task: str
+    patch_size: int
+    input_size: int
+    path: Path
+    n_bytes: int
+    sha256: str
+    licence: str
+    is_default: bool
+
+
+def list_weights(folder: Path | None = None) -> list[WeightsEntry]:
+    """Return the weights that the manifest of a folder lists, by default that of the package.
+
+    Raises
+    ------
+    UnreadableDataError
+        If the manifest cannot be read.
+    """
+    folder = WEIGHTS_FOLDER if folder is None else Path(folder)
+    manifest = _read_manifest(folder)
+    try:
+        return [
+            WeightsEntry(
+                name,
+                entry["task"],
+                int(entry["patch_size"]),
+                int(entry["input_size"]),
+                folder / entry["file"],
+                int(entry["bytes"]),
+                entry["sha256"],
+                entry.get("licence", LICENCE),
+                name == manifest["default"],
+            )
+            for name, entry in manifest["weights"].items()
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableDataError(f"cannot read {folder / MANIFEST}: {error!r} is amiss", _REMEDY) from error
+
+
+def try_weights(name_or_path: str | Path = "default") -> tuple[WeightsMetadata, float]:
+    """Load weights, as :func:`load_weights` does, and ask the network about a fixed patch.
+
+    The patch is drawn, of no scan: a dark disc of 4 mm in an even surrounding.
+
+    Returns
+    -------
+    The metadata, and the probability of output 1. The same file gives the same probability but for rounding.
+
+    Raises
+    ------
+    UnreadableDataError
+        As :func:`load_weights`; or the network's answer is no number.
+    """
+    model, metadata = load_weights(name_or_path)
+    i, j = np.indices((metadata.patch_size,) * 2) - metadata.patch_size // 2
+    patch = np.where(i**2 + j**2 <= 4, 0.1, 0.6).astype(np.float32)
+    patches = torch.from_numpy(np.broadcast_to(patch, (1, 3, *patch.shape)).copy())
+    with torch.inference_mode():
+        probability = float(torch.softmax(model(to_network_input(patches, metadata.input_size)), dim=1)[0, 1])
+    if not 0 <= probability <= 1:
+        raise UnreadableDataError(f"weights {name_or_path} answer {probability} to a fixed patch", _REMEDY)
+    return metadata, probability
+
+
+def write_manifest(folder: Path, default: str, licence: str = LICENCE) -> None:
     """List every weights file of a folder with size, SHA-256 and metadata; ``default`` is the name used by default."""
     entries = {}
     for path in sorted(Path(folder).glob("*.safetensors")):
@@ -127,7 +213,7 @@ def write_manifest(folder: Path, default: str) -> None:
             metadata = _parse_header(file.metadata() or {}, path)
         facts = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
         described = {k: v for k, v in asdict(metadata).items() if k not in ("name", "sha256", "training")}
-        entries[metadata.name] = facts | described
+        entries[metadata.name] = facts | described | {"licence": licence}
     if default not in entries:
         raise UsageError(f"no weights called {default} in {folder}", f"one of: {', '.join(entries) or 'none'}")
     text = json.dumps({"default": default, "weights": entries}, indent=2) + "\n"

@@ -1,0 +1,310 @@
+"""The paper's study of hyper-parameters: one changed at a time, every run repeated, runs shared out over a cluster."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mbseg_bids.errors import NothingSelectedError, UnreadableDataError, UsageError
+from mbseg_bids.learning.batches import Batches, Precision, TrainingSettings
+from mbseg_bids.learning.files import write_whole
+from mbseg_bids.learning.initial import starting_network
+from mbseg_bids.learning.interruption import StopRequest
+from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
+from mbseg_bids.learning.rotation import NONE, Augmentation
+from mbseg_bids.learning.stages import MICROBLEED_STAGE, Sets, check_sets, train_stage
+from mbseg_bids.learning.training_log import QUIET, Display
+
+FACTORS: dict[str, tuple[float, ...]] = {
+    "patch": (14, 28, 52, 56, 70),
+    "freeze": (0, 5, 10, 15, 20),
+    "batch": (20, 40, 60, 80, 100),
+    "rate": (0.002, 0.004, 0.006, 0.008, 0.010),
+    "rotations": (0, 4, 9, 14, 19, 24, 29),
+}
+"""Values of Dadar et al. 2022: patch size in mm, frozen layers, mini-batch, learning rate; random rotations."""
+
+BASE: dict[str, float] = {"patch": 28, "freeze": 5, "batch": 40, "rate": 0.006, "rotations": 0}
+"""What the others are while one is changed: the paper's best. It added rotations last, so the base has none."""
+
+REPETITIONS, EPOCHS, INPUT_SIZE = 5, 10, 224
+"""Of the paper."""
+
+_PLAN, _RUNS, _WORK = "study.json", "runs", "work"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a value of each factor, and which repetition."""
+
+    patch: int
+    freeze: int
+    batch: int
+    rate: float
+    rotations: int
+    repetition: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return "_".join(f"{key}-{value:g}" for key, value in asdict(self).items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study.
+
+    Attributes
+    ----------
+    values
+        Values of each factor that is studied.
+    repetitions, epochs, steps, input_size
+        As in the paper, or less; ``steps`` overrides epochs.
+    score_patches
+        Largest number of patches of each kind in validation and in test; None for all.
+    init
+        Starting weights, as in :func:`mbseg_bids.learning.initial.starting_network`; the last layer is always new.
+    seed
+        Of the split and, with the repetition, of order, augmentation and the last layer.
+    note
+        Words about the data, for table and figures.
+    """
+
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: dict(FACTORS))
+    repetitions: int = REPETITIONS
+    epochs: int = EPOCHS
+    steps: int | None = None
+    input_size: int = INPUT_SIZE
+    score_patches: int | None = None
+    init: str = "random"
+    seed: int = 0
+    note: str = ""
+
+    def runs(self) -> list[Run]:
+        """Return the different runs; the one of all base values serves every factor."""
+        found = [self.run(f, v, r) for r in range(self.repetitions) for f, vs in self.values.items() for v in vs]
+        return list(dict.fromkeys(found))
+
+    def run(self, factor: str, value: float, repetition: int) -> Run:
+        """Return the run with one factor changed."""
+        v = BASE | {factor: value}
+        return Run(int(v["patch"]), int(v["freeze"]), int(v["batch"]), v["rate"], int(v["rotations"]), repetition)
+
+    @property
+    def scale(self) -> str:
+        """``full``, or in what this study is smaller than the paper's; with the note about the data."""
+        less = []
+        if self.steps is not None:
+            less.append(f"{self.steps} mini-batches a run")
+        elif self.epochs != EPOCHS:
+            less.append(f"{self.epochs} epochs")
+        if self.input_size != INPUT_SIZE:
+            less.append(f"input {self.input_size} px")
+        if self.repetitions < REPETITIONS:
+            less.append(f"{self.repetitions} repetitions")
+        if self.score_patches is not None:
+            less.append(f"scored on {self.score_patches} patches of a kind")
+        if any(set(values) < set(FACTORS[factor]) for factor, values in self.values.items()):
+            less.append("fewer values")
+        return "; ".join(["reduced: " + ", ".join(less) if less else "full", *([self.note] if self.note else [])])
+
+    def settings(self, run: Run, workers: int = 1, precision: Precision = "float32") -> TrainingSettings:
+        """Return how a run is trained."""
+        return replace(
+            MICROBLEED_STAGE,
+            epochs=self.epochs,
+            steps=self.steps,
+            batch_size=run.batch,
+            learning_rate=run.rate,
+            frozen_layers=run.freeze,
+            augmentation=Augmentation(rotations=run.rotations) if run.rotations else NONE,
+            patch_size=run.patch,
+            input_size=self.input_size,
+            seed=1000 * self.seed + run.repetition,
+            workers=workers,
+            precision=precision,
+        )
+
+
+def run_study(
+    plan: Plan,
+    sets: Sets,
+    out: Path,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    device: torch.device | None = None,
+    workers: int = 1,
+    precision: Precision = "float32",
+    stop: StopRequest | None = None,
+    display: Display = QUIET,
+    report: Callable[[str], None] = print,
+) -> int:
+    """Do those runs of a shard that are not done yet; what was begun goes on at its checkpoint.
+
+    Parameters
+    ----------
+    plan, sets
+        What to do, on which patches.
+    out
+        Folder of the study; shards may share it. Every finished run is one JSON file in ``runs``.
+    shard
+        (k, n): every n-th run, from the k-th, counted from 1.
+    device, workers, precision, stop, display
+        As in :func:`mbseg_bids.learning.trainer.train`.
+    report
+        Called with a line for each run.
+
+    Returns
+    -------
+    How many runs were done now.
+
+    Raises
+    ------
+    UsageError
+        If the folder is of another study, or a run is impossible with these patches.
+    TrainingStoppedError
+        If asked to stop.
+    """
+    runs = plan.runs()
+    _check(plan, runs, sets)
+    _claim(out, plan, sets)
+    scored = [_few(patches, plan.score_patches, plan.seed) for patches in (sets.validation, sets.test)]
+    mine = [run for n, run in enumerate(runs) if n % shard[1] == shard[0] - 1]
+    waiting = [run for run in mine if not _result_path(out, run).is_file()]
+    report(f"{len(runs)} runs, {len(mine)} in this shard, {len(waiting)} to do; {plan.scale}")
+    for n, run in enumerate(waiting, start=1):
+        folder = out / _WORK / run.name
+        started = time.monotonic()
+        settings = plan.settings(run, workers, precision)
+        _, validation, test = train_stage(
+            Sets(sets.training, *scored),
+            settings,
+            folder,
+            initial=starting_network(plan.init, settings.seed).model,
+            device=device,
+            resume=True,
+            report=lambda _: None,
+            stop=stop,
+            display=display,
+        )
+        seconds = round(time.monotonic() - started, 1)
+        scores = {"validation": validation.as_row(), "test": test.as_row()}
+        result = {"run": asdict(run), "seconds": seconds, "scale": plan.scale, "scores": scores}
+        write_whole(_result_path(out, run), json.dumps(result, indent=2) + "\n")
+        shutil.rmtree(folder)  # the checkpoint is large and has served
+        report(f"{n}/{len(waiting)} {run.name}: accuracy {validation.accuracy:.4f} / {test.accuracy:.4f}, {seconds} s")
+    return len(waiting)
+
+
+def collect(out: Path) -> tuple[pd.DataFrame, int]:
+    """Join the results of all shards.
+
+    Returns
+    -------
+    table
+        One row for each factor, value, repetition and set (validation, test): accuracy, sensitivity, specificity, auc,
+        seconds, scale.
+    missing
+        Runs that are not done.
+
+    Raises
+    ------
+    NothingSelectedError
+        If the folder has no finished run.
+    UnreadableDataError
+        If a result cannot be read.
+    """
+    plan = read_plan(out)
+    rows, missing = [], set()
+    for factor, values in plan.values.items():
+        for value in values:
+            for repetition in range(plan.repetitions):
+                run = plan.run(factor, value, repetition)
+                result = _read_result(_result_path(out, run))
+                if result is None:
+                    missing.add(run)
+                    continue
+                key = {"factor": factor, "value": value, "repetition": repetition + 1}
+                for name, scores in result["scores"].items():
+                    measured = {s: round(scores[s], 5) for s in ("accuracy", "sensitivity", "specificity", "auc")}
+                    rows.append({**key, "set": name, **measured, "seconds": result["seconds"], "scale": plan.scale})
+    if not rows:
+        raise NothingSelectedError(f"no finished run in {out}", "start them with mbseg study run")
+    return pd.DataFrame(rows), len(missing)
+
+
+def read_plan(out: Path) -> Plan:
+    """Return the plan of the study in a folder.
+
+    Raises
+    ------
+    NothingSelectedError
+        If there is none.
+    UnreadableDataError
+        If it cannot be read.
+    """
+    path = out / _PLAN
+    if not path.is_file():
+        raise NothingSelectedError(f"no study in {out}", "start one with mbseg study run --out")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))["plan"]
+        return Plan(**content | {"values": {k: tuple(v) for k, v in content["values"].items()}})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableDataError(f"cannot read {path}: {error}", "start the study in another folder") from error
+
+
+def _check(plan: Plan, runs: list[Run], sets: Sets) -> None:
+    """Raise the error that any of the runs would raise, before the first is begun."""
+    for run in runs:
+        settings = plan.settings(run)
+        if run.freeze > 177:
+            raise UsageError(f"freeze {run.freeze}: the network has 177 layers", "give 0 to 177")
+        narrow(sets.training, run.patch, turned=settings.augmentation != NONE)
+        Batches(sets.training.kinds, settings)
+        check_sets(sets, settings)
+
+
+def _claim(out: Path, plan: Plan, sets: Sets) -> None:
+    """Write the plan into the folder, or see that the one in it is the same."""
+    counts = [[len(s), len(np.unique(s.participants))] for s in (sets.training, sets.validation, sets.test)]
+    content: dict[str, Any] = {"plan": asdict(plan), "patches_and_participants": counts}
+    text = json.dumps(content, indent=2) + "\n"
+    path = out / _PLAN
+    if not path.is_file():
+        write_whole(path, text)
+        return
+    read_plan(out)
+    theirs, ours = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+    flat = [{**c["plan"], "patches": c.get("patches_and_participants")} for c in (theirs, ours)]
+    differing = [key for key in flat[1] if flat[0].get(key) != flat[1][key]]
+    if differing:
+        raise UsageError(f"{out} holds a study with other {', '.join(differing)}", "give another folder to --out")
+
+
+def _few(patches: PatchSet, most: int | None, seed: int) -> PatchSet:
+    if most is None:
+        return patches
+    rng = np.random.default_rng([seed, 7])
+    members = [rng.permutation(np.flatnonzero(patches.kinds == number))[:most] for number in KINDS.values()]
+    return patches.select(np.sort(np.concatenate(members)))
+
+
+def _result_path(out: Path, run: Run) -> Path:
+    return out / _RUNS / f"{run.name}.json"
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        return {"scores": result["scores"], "seconds": float(result["seconds"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableDataError(f"cannot read {path}: {error}", "delete it, and run the study again") from error
