@@ -95,7 +95,9 @@ def _add_slices(parser: argparse.ArgumentParser) -> None:
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="CPU threads; another number rounds differently"
+    )
 
 
 def _sample(args: argparse.Namespace) -> int:
@@ -179,6 +181,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     from mbseg_bids.settings import DetectionSettings
 
     _need_a_network(args)
+    if args.slices.step not in (None, 1):
+        raise UsageError("lesions span slices next to each other", "give --slices FIRST:END")
     unets = [load_unet(path) for path in args.unet]
     resnet = load_weights(args.resnet) if args.resnet else None
     for metadata in [metadata for _, metadata in unets] + ([resnet[1]] if resnet else []):
@@ -188,8 +192,6 @@ def _evaluate(args: argparse.Namespace) -> int:
     rows, patches = [], []
     for path in scan_files(args.scans):
         scan = _load(path, args.slices)
-        if args.slices.step not in (None, 1):
-            raise UsageError("lesions span slices next to each other", "give --slices FIRST:END")
         for model, metadata in unets:
             found, n = patch_sensitivity(model.cpu(), metadata, scan)
             patches.append({"scan": scan.name, "patch_size": metadata.patch_size, "n_lesions": n, "n_found": found})

@@ -44,16 +44,21 @@ class WindowSampler:
     Raises
     ------
     UsageError
-        If no scan has a target voxel.
+        If one of the two classes has no voxel.
     """
 
     def __init__(self, scans: Sequence[LabelledScan], task: str, patch_size: int, *, seed: int = 0) -> None:
-        self._scans, self._task, self._size, self._seed = list(scans), task, patch_size, seed
-        found = [np.argwhere(scan.target(task)).astype(np.int32) for scan in self._scans]
+        self._scans, self._size, self._seed = list(scans), patch_size, seed
+        self._masks = [scan.target(task) for scan in self._scans]
+        found = [np.argwhere(mask).astype(np.int32) for mask in self._masks]
         self.targets = np.concatenate([np.insert(v, 0, n, axis=1) for n, v in enumerate(found)] or [np.empty((0, 4))])
         if not len(self.targets):
             raise UsageError(f"no {task} voxel in {len(self._scans)} scans", "give scans that have some")
-        self._sizes = np.array([int(scan.brain.sum()) for scan in self._scans], float)
+        sizes = np.array([int(scan.brain.sum()) for scan in self._scans], float)
+        sizes *= [bool((scan.brain & ~mask).any()) for scan, mask in zip(self._scans, self._masks, strict=True)]
+        if not sizes.any():
+            raise UsageError(f"every brain voxel is {task}", "give scans with voxels of both classes")
+        self._shares = sizes / sizes.sum()
 
     def draw(self, step: int, n: int, *, rotations: int = 0) -> Windows:
         """Return ``n`` windows, the first half about target voxels, the rest about other brain voxels.
@@ -71,33 +76,30 @@ class WindowSampler:
     def _background(self, rng: np.random.Generator) -> list[int]:
         """Return (scan, i, j, k) of a brain voxel that is no target, each as likely as any other."""
         while True:
-            number = int(rng.choice(len(self._scans), p=self._sizes / self._sizes.sum()))
-            scan = self._scans[number]
+            number = int(rng.choice(len(self._scans), p=self._shares))
+            brain, target = self._scans[number].brain, self._masks[number]
             # Rejection instead of a list of all brain voxels: that would take as much memory as the scans.
-            for voxel in rng.integers(0, scan.brain.shape, (64, 3)).tolist():
-                i, j, k = voxel
-                is_csf = self._task == "csf" and scan.tissue[i, j, k] == 1
-                if scan.brain[i, j, k] and not is_csf and not (self._task == "microbleed" and scan.lesions[i, j, k]):
+            for i, j, k in rng.integers(0, brain.shape, (64, 3)).tolist():
+                if brain[i, j, k] and not target[i, j, k]:
                     return [number, i, j, k]
 
     def _cut(self, places: Sequence[Sequence[int]], angles: npt.NDArray[np.floating]) -> Windows:
         width = wide_size(self._size) if angles.any() else self._size
-        wide = np.stack([self._layers(self._scans[n], (i, j, k), width) for n, i, j, k in places])
+        wide = np.stack([self._layers(n, (i, j, k), width) for n, i, j, k in places])
         if angles.any():
             layers = rotate_patches(wide, angles, np.zeros(len(wide), bool), self._size)
         else:
             layers = torch.from_numpy(wide).float() / 255
         return Windows(layers[:, :3].contiguous(), _classes(layers[:, 3], layers[:, 4]))
 
-    def _layers(self, scan: LabelledScan, voxel: Sequence[int], width: int) -> npt.NDArray[np.uint8]:
+    def _layers(self, number: int, voxel: Sequence[int], width: int) -> npt.NDArray[np.uint8]:
         """Return (5, width, width) uint8: the contrasts, then the target and the rest of the brain as 0 or 255."""
-        i, j, k = voxel
+        scan, (i, j, k) = self._scans[number], voxel
         if self._size >= FULL_SLICE:
             i, j = scan.brain.shape[0] // 2, scan.brain.shape[1] // 2
-        brain = scan.brain[:, :, k]
-        target = brain & ((scan.tissue[:, :, k] == 1) if self._task == "csf" else (scan.lesions[:, :, k] > 0))
-        layers = np.concatenate([scan.levels[..., k], np.stack([target, brain & ~target]).astype(np.uint8) * 255])
-        return window(layers, (i, j), width)
+        target = self._masks[number][:, :, k]
+        classes = np.stack([target, scan.brain[:, :, k] & ~target]).astype(np.uint8) * np.uint8(255)
+        return window(np.concatenate([scan.levels[..., k], classes]), (i, j), width)
 
 
 def window(layers: npt.NDArray, centre: tuple[int, int], size: int) -> npt.NDArray:

@@ -115,6 +115,13 @@ def test_a_task_without_a_voxel_is_refused(make_scan, tmp_path):
         train_unet(build_unet(SMALL), [scan], [scan], TOY, tmp_path)
 
 
+def test_a_brain_of_nothing_but_the_target_is_refused(make_scan):
+    scan = make_scan()
+    scan.tissue[scan.brain] = 1
+    with pytest.raises(UsageError, match="every brain voxel is csf"):
+        WindowSampler([scan], "csf", 16)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(scans, tmp_path):
     model = build_unet(SMALL)
     with torch.no_grad():
