@@ -10,13 +10,15 @@ from pathlib import Path
 from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
+from mbseg_bids.interfaces.files import given
+
 LOGGER = logging.getLogger("nipype.interface")
 
 
 class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, mandatory=True, desc="T2w, detection grid, 0-100")
-    t1w = File(exists=True, mandatory=True, desc="T1w, detection grid, 0-100")
+    t2w = File(exists=True, desc="T2w, detection grid, 0-100; undefined where the session has none")
+    t1w = File(exists=True, desc="T1w, detection grid, 0-100; undefined where the session has none")
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
@@ -53,7 +55,10 @@ class ClassifyCandidates(SimpleInterface):
         brain = _read(self.inputs.brain).data > 0
         if not brain.any():
             raise UnreadableDataError("the brain mask is empty", "look at the T2* image, or give a brain mask")
-        stack = np.stack([t2star.data, _read(self.inputs.t2w).data, _read(self.inputs.t1w).data]).astype(np.float32)
+        others = (self.inputs.t2w, self.inputs.t1w)
+        # A contrast that the session does not have is a channel of zeros, as in training.
+        channels = [_read(path).data if given(path) else np.zeros_like(t2star.data) for path in others]
+        stack = np.stack([t2star.data, *channels]).astype(np.float32)
         tissue = _read(self.inputs.tissue).data
         mask, seeds = search_region(stack[0], brain, tissue, t2star.spacing, settings)
 
