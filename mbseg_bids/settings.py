@@ -23,6 +23,8 @@ class InputSettings:
     """Suffixes (or ``acq-swi_T2starw``-like endings) of the T2*-weighted image, best first; empty: every known name."""
     t2star_echo: str = "mean"
     """Of a multi-echo magnitude: ``mean`` of the echoes from 10 to 45 ms, or the number of one echo."""
+    required: tuple[str, ...] = ()
+    """Contrasts (``T1w``, ``T2w``) without which a session does not run; ``T2starw`` is always needed."""
 
 
 @dataclass(frozen=True)

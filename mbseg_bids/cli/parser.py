@@ -51,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``mbseg-bids``."""
     parser = _Parser(
         prog="mbseg-bids",
-        description="Segment cerebral microbleeds on the T1w, T2w and T2*-weighted images of a BIDS dataset.",
+        description="Segment cerebral microbleeds on the T2*-weighted, T1w and T2w images of a BIDS dataset; without "
+        "T1w, T2w or both it runs on what there is and says so.",
         epilog="Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing "
         "selected; 64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary.",
     )
@@ -146,6 +147,13 @@ def _add_selection(group: Any) -> None:
         metavar="{mean,N}",
         help="of a multi-echo magnitude: the mean of the echoes from 10 to 45 ms, or echo N (default: mean)",
     )
+    add(
+        "--require-contrasts",
+        nargs="*",
+        metavar="CONTRAST",
+        help="T1w, T2w or both: do not run sessions without them (default: run with what is there, and warn; a "
+        "T2*-weighted image is always needed)",
+    )
 
 
 def _add_reuse(group: Any) -> None:
@@ -213,7 +221,11 @@ def _add_running(group: Any) -> None:
 
 
 _OPTION_OF_SETTING = {
-    "inputs": {"t2star_suffix": "t2star_suffix", "t2star_echo": "t2star_echo"},
+    "inputs": {
+        "t2star_suffix": "t2star_suffix",
+        "t2star_echo": "t2star_echo",
+        "required": "require_contrasts",
+    },
     "anatomy": {"registration": "registration", "random_seed": "random_seed"},
     "detection": {
         "ratio_threshold": "ratio_threshold",

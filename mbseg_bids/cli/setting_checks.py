@@ -6,6 +6,7 @@ from mbseg_bids.errors import UsageError
 from mbseg_bids.settings import Device, RegistrationPreset, Settings
 
 OUTPUT_SPACES = ("T1w", "template")
+OPTIONAL_CONTRASTS = ("T1w", "T2w")
 DEVICES = get_args(Device)
 PRESETS = get_args(RegistrationPreset)
 
@@ -35,6 +36,11 @@ def check_values(settings: Settings) -> None:
             settings.inputs.t2star_echo == "mean" or settings.inputs.t2star_echo.isdecimal(),
             "--t2star-echo",
             "give mean or the number of an echo",
+        ),
+        (
+            set(settings.inputs.required) <= {*OPTIONAL_CONTRASTS, "T2starw"},
+            "--require-contrasts",
+            f"any of: {', '.join(OPTIONAL_CONTRASTS)} (T2starw is always required)",
         ),
     ]
     for valid, option, remedy in checks:

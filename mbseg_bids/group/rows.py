@@ -12,6 +12,7 @@ from mbseg_bids.reports.facts import (
     all_warnings,
     anatomy_source,
     contrast,
+    contrasts_used,
     mapping,
     registration_checks,
 )
@@ -95,6 +96,7 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "registration_passed": passed,
         "n_warnings": len(all_warnings(summary)) if summary else None,
+        "contrasts": ",".join(contrasts_used(summary)) or None,
         "anatomy_source": anatomy_source(summary),
         "weights": mapping(weights).get("name") if isinstance(weights, Mapping) else weights,
         "probability_threshold": number(detection.get("probability_threshold")),

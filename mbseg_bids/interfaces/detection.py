@@ -10,6 +10,8 @@ from pathlib import Path
 from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
+from mbseg_bids.interfaces.files import given
+
 LOGGER = logging.getLogger("nipype.interface")
 
 
@@ -240,9 +242,8 @@ def on_grid_of(reference, data):
 def _read_stack(t2star, t2w, t1w):
     """Return the contrasts as one array (3, I, J, K), float32; of a missing one (an undefined trait), zeros."""
     import numpy as np
-    from nipype.interfaces.base import isdefined
 
-    others = [_read(path).data if isdefined(path) else np.zeros_like(t2star) for path in (t2w, t1w)]
+    others = [_read(path).data if given(path) else np.zeros_like(t2star) for path in (t2w, t1w)]
     return np.stack([t2star, *others]).astype(np.float32)
 
 
