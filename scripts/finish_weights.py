@@ -217,15 +217,17 @@ def test(work: Path) -> None:
     """Write the truth and the results of the test scans as BIDS derivatives: with second look and without."""
     second_look = load_second_look()
     point = second_look.training["operating_point"]
-    for folder in ("truth", "second_look", "paper"):
+    no_rule = replace(SETTINGS, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0)
+    for folder in ("truth", "second_look", "paper", "network"):
         shutil.rmtree(work / "trees" / folder, ignore_errors=True)
     for part in ("test", "free"):
         for plan, scan, probability in read(work, part):
             case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
-            for folder, model in (("second_look", second_look), ("paper", None)):
+            variants = {"second_look": (SETTINGS, second_look), "paper": (SETTINGS, None), "network": (no_rule, None)}
+            for folder, (settings, model) in variants.items():
                 result = segment_lesions(
                     *(case.stack, shifted(probability, point), case.brain, case.regions, case.spacing, case.affine),
-                    SETTINGS,
+                    settings,
                     tissue=case.tissue,
                     second_look=model,
                 )
