@@ -218,6 +218,31 @@ def add_ringing(image: npt.NDArray[np.float32], share: float, *, kept: float = 0
     return (image + share * (cut - image)).astype(np.float32)
 
 
+def add_ghosts(
+    image: npt.NDArray[np.float32], amplitude: float, *, period: float, start: float = 0.0, axis: int = 1
+) -> npt.NDArray[np.float32]:
+    """Magnitude of an image whose head moved to and fro along the phase axis while its lines were acquired.
+
+    Line n of k-space sees the head shifted by `amplitude` (voxels) times sin(2 pi n / period + start), which turns its
+    phase; that puts ghosts at multiples of the field of view / period (Wood & Henkelman, Med Phys 1985, 12:143).
+
+    Parameters
+    ----------
+    period
+        Of the motion, in lines (breathing: 4 s over the repetition time).
+    axis
+        Of the array, along which phase is encoded.
+    """
+    if amplitude <= 0:
+        return image
+    n = image.shape[axis]
+    frequency = fft.fftfreq(n)  # cycles a voxel; lines are acquired from the lowest to the highest
+    shift = amplitude * np.sin(2 * np.pi * np.argsort(np.argsort(frequency)) / period + start)
+    turn = np.exp(-2j * np.pi * frequency * shift).astype(np.complex64)
+    turn = turn.reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.abs(fft.ifft(fft.fft(image, axis=axis) * turn, axis=axis)).astype(np.float32)
+
+
 def add_rician_noise(image: npt.NDArray, sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Magnitude of the image with complex Gaussian noise of standard deviation `sigma` in each part."""
     real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)

@@ -124,7 +124,8 @@ def simulate_training_case(
         acquire(
             t2star, affine, shape, rng,
             sigma=white_matter_mean(t2star, anatomy) / protocol.snr[0] / factor,
-            bias=protocol.bias[0] * left, ringing=protocol.ringing, modulation=rendering.ratio * dropout,
+            bias=protocol.bias[0] * left, ringing=protocol.ringing, kept=protocol.kept, motion=protocol.motion[0],
+            modulation=rendering.ratio * dropout,
         )
     ]  # fmt: skip
     centre = source[:3, 3] + np.array(anatomy.labels.shape) / 2
@@ -135,6 +136,7 @@ def simulate_training_case(
             image, own_affine, own_shape, rng,
             sigma=white_matter_mean(image, anatomy) / protocol.snr[number],
             bias=protocol.bias[number] * left, ringing=protocol.ringing * float(rng.uniform(0, 1)),
+            kept=protocol.kept, motion=protocol.motion[number],
         )  # fmt: skip
         # What registration leaves: about 0.4 mm.
         error = small_move(rng, 0.4, 0.004, centre)

@@ -143,7 +143,7 @@ def _write_participant(
     mimics = draw_mimics(anatomy, rng, load=plan.mimic_load)
     lesions: list[Feature] = draw_microbleeds(anatomy, n, rng)
     person_seed = int(rng.integers(2**31))
-    usual = plan.protocol or draw_protocol(rng, geometries=COHORT_GEOMETRIES)
+    usual = plan.protocol or draw_protocol(rng, geometries=COHORT_GEOMETRIES, swi_share=0.0)
     centre = anatomy.labels.affine[:3, 3] + np.array(anatomy.labels.shape) / 2
     rows, visits = [], []
     for visit in range(n_sessions):

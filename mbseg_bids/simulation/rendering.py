@@ -40,10 +40,15 @@ def bounding_box(
     affine: npt.NDArray[np.float64],
     shape: Sequence[int],
     multiple: Sequence[int] = (1, 1, 1),
+    *,
+    reach: float = 1.0,
 ) -> tuple[slice, slice, slice] | None:
-    """Box of voxels that the sources reach, its edges rounded outwards to `multiple`; None if outside the grid."""
-    low = np.min([source.bounds[0] for source in sources], axis=0)
-    high = np.max([source.bounds[1] for source in sources], axis=0)
+    """Box of voxels that the sources reach, its edges rounded outwards to `multiple`; None if outside the grid.
+
+    `reach` multiplies how far they do.
+    """
+    low = np.min([source.bounds[0] - (reach - 1) * source.reach for source in sources], axis=0)
+    high = np.max([source.bounds[1] + (reach - 1) * source.reach for source in sources], axis=0)
     corners = np.array([[(low, high)[c][axis] for axis, c in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
     inverse = np.linalg.inv(affine)
     voxels = corners @ inverse[:3, :3].T + inverse[:3, 3]
@@ -157,6 +162,7 @@ def render(
     tissue_t2star: float = 50.0,
     pitch: float = 0.25,
     multiple: Sequence[int] = (1, 1, 1),
+    reach: float = 1.0,
     device: torch.device | str = "cpu",
     chunk: int | None = None,
 ) -> Patch | None:
@@ -181,6 +187,8 @@ def render(
         Longest side of a sub-voxel, mm.
     multiple
         Make the box start and stop at multiples of this many voxels, for later averaging of blocks.
+    reach
+        Multiplies the distance from a source at which its field is neglected.
     device
         Where to compute.
     chunk
@@ -190,10 +198,10 @@ def render(
     -------
     None where the sources lie outside the grid. Voxels that no source reaches have the ratio 1.
     """
-    box = bounding_box(sources, affine, shape, multiple)
+    box = bounding_box(sources, affine, shape, multiple, reach=reach)
     if box is None:
         return None
-    voxels = reached_voxels(sources, box, affine, device=device)
+    voxels = reached_voxels(sources, box, affine, within=lambda source: reach * source.reach, device=device)
     ratios = [torch.empty(0, dtype=torch.complex64, device=device)]
     shares = [torch.empty(0, device=device)]
     for points in _chunks(voxels, affine, pitch, chunk):

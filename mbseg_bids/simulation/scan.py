@@ -1,7 +1,7 @@
 """One scan of a head with its features: signal, truth, noise. Shared by training cases and whole datasets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from mbseg_bids.simulation.protocol import Protocol, label_signals
 from mbseg_bids.simulation.relaxation import tissue_relaxation
 from mbseg_bids.simulation.rendering import occupancy, render
 from mbseg_bids.simulation.susceptibility import Feature
+from mbseg_bids.simulation.swi import SWI_REACH, phase_mask
 
 MIMIC_RATIO = 0.85
 """A voxel is labelled as a mimic where that leaves less than this share of its signal."""
@@ -126,6 +127,8 @@ def render_features(
             background=background,
             echo_time=protocol.echo_time,
             field_strength=protocol.field_strength,
+            tissue_t2star=feature.tissue_t2star,
+            reach=SWI_REACH if protocol.swi else 1.0,
             pitch=0.25 if feature.kind == "microbleed" else 0.4,
             multiple=(factor, factor, 1),
             device=device,
@@ -135,6 +138,9 @@ def render_features(
         box = tuple(
             slice(side.start // f, side.stop // f) for side, f in zip(patch.box, (factor, factor, 1), strict=True)
         )
+        if protocol.swi:
+            mask = phase_mask(patch.ratio, np.linalg.norm(native[:3, :3], axis=0))
+            patch = replace(patch, ratio=patch.ratio * mask)
         local = block_ratio(patch, factor)
         ratio[box] *= local
         if feature.kind != "microbleed":
@@ -159,16 +165,18 @@ def acquire(
     sigma: float,
     bias: float,
     ringing: float,
+    kept: float = 0.8,
+    motion: float = 0.0,
     modulation: npt.NDArray[np.float32] | None = None,
     move: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Scan an image on a grid: partial volume, then modulation and receive field, ringing, Rician noise.
+    """Scan an image on a grid: partial volume, then modulation and receive field, ringing, ghosts, Rician noise.
 
     Parameters
     ----------
     sigma
         Of the noise, in the units of the image.
-    bias, ringing
+    bias, ringing, kept, motion
         See `protocol.Protocol`.
     modulation
         On the grid; multiplies the signal (`Rendering.ratio`, dropout).
@@ -179,7 +187,13 @@ def acquire(
     if modulation is not None:
         scan *= modulation
     scan *= acq.bias_field(shape, affine, rng, bias)
-    scan = np.abs(acq.add_ringing(scan, ringing))
+    scan = np.abs(acq.add_ringing(scan, ringing, kept=kept))
+    if motion > 0:
+        axis = int(rng.random() < 0.7)  # phase runs from front to back more often than from side to side
+        amplitude = motion / float(np.linalg.norm(affine[:3, axis]))
+        scan = acq.add_ghosts(
+            scan, amplitude, period=float(rng.uniform(2.5, 25)), start=float(rng.uniform(0, 2 * np.pi)), axis=axis
+        )
     return acq.add_rician_noise(scan, sigma, rng)
 
 

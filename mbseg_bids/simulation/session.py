@@ -120,6 +120,8 @@ def simulate_session(
             sigma=noise[number] / protocol.snr[number],
             bias=protocol.bias[number],
             ringing=protocol.ringing,
+            kept=protocol.kept,
+            motion=protocol.motion[number],
             modulation=modulation,
             move=None if first else small_move(rng, *head_motion, centre),
         )

@@ -216,12 +216,15 @@ class Feature:
         Whose fields add up. Their order and number are free.
     t2w, t1w
         Signal of the material relative to the tissue it replaces, on the T2-weighted and the T1-weighted scan.
+    tissue_t2star
+        T2* (ms) of the tissue that it replaces.
     """
 
     kind: str
     sources: tuple[Source, ...]
     t2w: float = 1.0
     t1w: float = 1.0
+    tissue_t2star: float = 50.0
 
     def moved(self, move: npt.NDArray[np.float64]) -> "Feature":
         """The same feature after a rigid motion (4 x 4)."""
