@@ -10,8 +10,9 @@ from mbseg_bids.detection.weights import WeightsMetadata, load_weights
 
 TEXT = """# Model card: {name}
 
-Written by `scripts/model_card.py` from the metadata in the files. **Every figure on this page is from simulated scans.**
-Nobody has measured this network on labelled scans of people. How it does on whole scans: [results.md](results.md).
+Written by `scripts/model_card.py` from the metadata in the files. **Every figure on this page is from simulated
+scans.** Nobody has measured this network on labelled scans of people. How it does on whole scans:
+[results.md](results.md).
 
 | | |
 |---|---|
@@ -32,7 +33,9 @@ looking at every lesion.
 Simulated T2*, T2w and T1w scans made from whole-head label maps (SynthSeg, Apache-2.0) by `mbseg_bids.simulation`:
 tissue relaxation, microbleeds and veins as susceptibility sources, mimics, atrophy, noise and motion, with contrasts
 varied beyond those of real sequences. {scans} training scans of the label maps {training}; validation on {validation};
-figures from {test}. Nobody is in two of these, but all share one simulator: it is the same world.
+figures from {test}. Nobody is in two of these, but all share one simulator: it is the same world. (Stage 1 and the
+first round saw 54 of the training scans, made before the simulator had arteries, siderosis, old haemorrhages, ghosts
+and SWI; the second round saw all 81.)
 
 Training patches of stage 2: {patches}.
 
@@ -42,10 +45,10 @@ of a GPU and of weights trained on natural images:
 
 - AdamW instead of stochastic gradient descent, cosine schedule; all layers learn in both stages.
 - Input of {input_size} pixels instead of 224: it shows the same 28 mm.
-- Negatives are mostly dark voxels, mimics and surroundings of lesions, not random voxels; the second round adds training
-  voxels that the first took for microbleeds.
-- Mirroring, gain, gamma, noise, blur, and T2w and T1w shifted by up to a voxel or missing ({drop}), beside rotation, and
-  of negatives too. So the network can be used without T2w or T1w.
+- Negatives are mostly dark voxels, mimics and surroundings of lesions, not random voxels; the second round adds
+  training voxels that the first took for microbleeds.
+- Mirroring, gain, gamma, noise, blur, and T2w and T1w shifted by up to a voxel or missing ({drop}), beside rotation,
+  and of negatives too. So the network can be used without T2w or T1w.
 - One run, not five: the spread over seeds is not known.
 
 Patches of the validation anatomies, fraction classified rightly at 0.5 (all contrasts there):
@@ -64,7 +67,7 @@ log loss ({log_loss:.3f}) by cross-validation that leaves out anatomies.
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
 - Vessels cut across are what it most often takes for microbleeds; with thick slices the second look cannot tell either.
 - Trained on slices of 0.8 to 5 mm and echo times of 15 to 40 ms, 1.5 and 3 T. Outside that it is a guess.
-- SWI, with its own filter and contrast, was not among the training scans.
+- A tenth of the last training scans were like SWI. That is little.
 - The network's probability is an operating point, not an even chance; that of the second look is calibrated, for
   simulated scans with as many microbleeds as in a clinical cohort.
 """

@@ -42,7 +42,7 @@ NAME = "mbseg-simulated-2"
 TRAINING, VALIDATION, TEST = tuple(range(1, 10)), (10, 11), (12, 13, 14)
 """Numbers of the label maps. Nobody is in two of these."""
 
-TRAINING_SEEDS, HELD_OUT_SEEDS = tuple(range(100, 106)), (100, 101)
+TRAINING_SEEDS, HELD_OUT_SEEDS = tuple(range(100, 109)), (100, 101)
 """Of the simulated scans of each anatomy that patches are cut from."""
 
 INPUT_SIZE = 64
