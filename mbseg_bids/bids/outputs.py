@@ -35,6 +35,13 @@ _PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the 
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 
+CONTRASTS_COLUMN = {
+    "Description": "Contrasts that the session has and the network saw, comma-separated, the same in every row. With no "
+    "T1w or T2w, lesions do not compare with those found on T2starw,T2w,T1w."
+}
+"""Column ``contrasts`` of the lesion table and the table of candidates: rows of many sessions are often joined."""
+
+
 @dataclass(frozen=True)
 class Output:
     """One file of a session."""
@@ -192,6 +199,7 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
     if output.table in ("lesions", "candidates"):
         metadata |= describe_columns(output.table)
         metadata["index"] = metadata["index"] | {"Format": "integer"}
+        metadata["contrasts"] = CONTRASTS_COLUMN
     elif output.table == "regions":
         metadata |= {
             "index": {"Description": "Value in the image.", "Format": "integer"},

@@ -160,7 +160,9 @@ def _connect_outputs(
             WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
         )
         node.inputs.path = output_path(output, session.participant, session.session).as_posix()
-        if output.extension != ".tsv":
+        if output.extension == ".tsv":
+            node.inputs.columns = {"contrasts": ",".join(session.contrasts)}
+        else:
             node.inputs.metadata = sidecar_of(output, images, bids_dir)
         if output.table == "regions":
             node.inputs.table = regions_table()

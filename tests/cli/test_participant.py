@@ -230,6 +230,10 @@ def test_a_session_without_contrasts_leaves_what_it_can_and_says_so_everywhere(
     assert sidecar["Contrasts"] == summary["contrasts"]
     assert f"Found without {' and '.join(missing)}" in sidecar["Description"]
     assert len(sidecar["Sources"]) == len(have)
+    assert "contrasts" in sidecar
+    for table in ("CMB", "CMBcandidates"):
+        (row,) = (out / f"sub-01/anat/sub-01_space-T2starw_seg-{table}_dseg.tsv").read_text().splitlines()[1:]
+        assert row.split("\t")[-1] == ",".join(summary["contrasts"])
     assert f"1 session had no {' and no '.join(missing)}" in (out / "logs" / "CITATION.md").read_text()
     assert run(root, out, "participant")[1].endswith("1 of them by an earlier run, 1 of them without T1w or T2w")
 
