@@ -126,7 +126,7 @@ def test_figures_show_the_means_and_the_scale(tmp_path):
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.890", "0.895"] * 2
     assert [text.get_text() for text in figure.axes[1].texts] == ["0.895", "0.795"] * 2
     lines = study_figures.rotation_figure(table).axes[0].containers
-    np.testing.assert_allclose(lines[0][0].get_ydata(), [0.895, 0.915])
+    np.testing.assert_allclose(np.asarray(lines[0][0].get_ydata(), float), [0.895, 0.915])
     written = study_figures.write_figures(table, tmp_path / "one")
     again = study_figures.write_figures(table, tmp_path / "two")
     assert [p.name for p in written] == ["study_accuracy.png", "study_rotations.png"]
