@@ -63,15 +63,16 @@ def split(patches: PatchSet, fractions: Sequence[float], seed: int) -> Sets:
 
 
 def check_sets(sets: Sets, settings: TrainingSettings) -> None:
-    """Raise a UsageError now if a set lacks one of the two classes, which no score could be computed without."""
+    """Raise a UsageError now if a set lacks one of the two classes, without which there is no score."""
+    others = ", ".join(kind for kind, share in settings.fractions.items() if share and kind != settings.target)
     for name, patches in (("training", sets.training), ("validation", sets.validation), ("test", sets.test)):
         positive = patches.kinds == KINDS[settings.target]
-        what = settings.target if not positive.any() else "not-" + settings.target if positive.all() else None
-        if what:
-            members = len(np.unique(patches.participants))
+        missing = settings.target if not positive.any() else others if positive.all() else None
+        if missing:
+            n = len(np.unique(patches.participants))
             raise UsageError(
-                f"the {name} set ({members} participants) has no {what} patches",
-                f"sample more participants with {what.removeprefix('not-')}, or deal them anew with another --seed",
+                f"the {name} set ({len(patches)} patches of {n} participants) has no {missing} patches",
+                f"sample more participants that have {missing}, or deal them anew with another --seed",
             )
 
 

@@ -52,9 +52,18 @@ def rotation_figure(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, SETS, strict=True):
         of_set = rows[rows["set"] == name].groupby("value")
         for measure, colour, marker in zip(MEASURES, ("#1b6ca8", "#c0392b", "#4a7c2c"), "os^", strict=True):
-            mean, least, most = (getattr(of_set[measure], f)() for f in ("mean", "min", "max"))
+            mean, least, most = (of_set[measure].agg(f).astype(float) for f in ("mean", "min", "max"))
             spread = np.stack([mean - least, most - mean])
-            axis.errorbar(mean.index, mean, spread, marker=marker, color=colour, capsize=2, markersize=4, label=measure)
+            axis.errorbar(
+                mean.index.to_numpy(float),
+                mean.to_numpy(),
+                spread,
+                marker=marker,
+                color=colour,
+                capsize=2,
+                markersize=4,
+                label=measure,
+            )
         axis.set_xlabel(TITLES["rotations"])
         axis.set_title(name, fontsize=9)
         axis.set_xticks(sorted(rows["value"].unique()))
