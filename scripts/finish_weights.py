@@ -189,7 +189,9 @@ def look(work: Path) -> None:
         models[point] = model
         print(point, json.dumps(report[point]), flush=True)
     best = max(OPERATING_POINTS, key=lambda point: report[point]["kept"])
-    model = replace(models[best], training={**models[best].training, "operating_point": best, "choice": report})
+    model = replace(
+        models[best], training={**models[best].training, "network": NAME, "operating_point": best, "choice": report}
+    )
     MODEL_FILE.parent.mkdir(exist_ok=True)
     MODEL_FILE.write_text(model.to_json(), encoding="utf-8")
 

@@ -114,9 +114,7 @@ def sweep_trees(
             results |= _kept_candidates(pair, thresholds[LESION_PROBABILITY])
         for (parameter, threshold), found in results.items():
             point = {"parameter": parameter, "threshold": threshold}
-            counts, _ = score_scan(
-                *crop_to_lesions(truth, found), rules, maximum_distance, limit, sizes=(COUNTED,)
-            )
+            counts, _ = score_scan(*crop_to_lesions(truth, found), rules, maximum_distance, limit, sizes=(COUNTED,))
             rows += [scan_columns(pair, truth.labels) | point | row for row in counts]
         if progress:
             progress(done, len(pairs))
@@ -157,9 +155,7 @@ def _segmentations(
     for name, ending in MAPS.items():
         path = sibling(pair.result, ending)
         image, values = read_image(path)
-        volumes[name] = (
-            read_labels(path) if name == "regions" else Volume(np.asarray(values, np.float32), image.affine)
-        )
+        volumes[name] = read_labels(path) if name == "regions" else Volume(np.asarray(values, np.float32), image.affine)
     if not np.isfinite(volumes["t2star"].data).all() or not 0 <= volumes["probability"].data.max(initial=0) <= 1:
         raise UnreadableDataError(f"the maps of {pair.name} hold impossible values", "run the participant level again")
     settings_of = {
@@ -169,9 +165,7 @@ def _segmentations(
     }
     maps = ScanMaps.from_native(**volumes)
     blocks = maps.blocks(min(chosen.probability_threshold for chosen in settings_of.values()))
-    return {
-        point: segment_blocks(blocks, chosen, maps.shape, maps.affine) for point, chosen in settings_of.items()
-    }
+    return {point: segment_blocks(blocks, chosen, maps.shape, maps.affine) for point, chosen in settings_of.items()}
 
 
 def _kept_candidates(pair: ScanPair, values: Sequence[float]) -> dict[tuple[str, float], Lesions]:

@@ -172,6 +172,7 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
+        from mbseg_bids.detection.second_look import load_second_look
         from mbseg_bids.detection.summary import summarise
         from mbseg_bids.detection.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
@@ -205,7 +206,10 @@ class WriteLesions(SimpleInterface):
         for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
-        summary = summarise(result.lesion_table, result.candidate_table, self.inputs.search, settings)
+        network = load_second_look().training.get("network") if settings.second_look else None
+        summary = summarise(
+            result.lesion_table, result.candidate_table, self.inputs.search, settings, second_look_network=network
+        )
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)
