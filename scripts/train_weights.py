@@ -83,7 +83,7 @@ NEGATIVES = {"background": 0.08, "candidate": 0.35, "mimic": 0.42, "surround": 0
 
 ROUNDS = {
     "first": {"steps": 2400, "learning_rate": 6e-4, "seed": 21, "false_positive": 0.0, "pool": 0},
-    "second": {"steps": 2400, "learning_rate": 5e-4, "seed": 22, "false_positive": 0.22, "pool": 30_000},
+    "second": {"steps": 2000, "learning_rate": 5e-4, "seed": 22, "false_positive": 0.22, "pool": 20_000},
 }
 """Stage 2. ``pool``: training patches searched for false positives; ``false_positive``: their share of a batch then."""
 
