@@ -254,7 +254,7 @@ def _brain_box(brain: npt.NDArray[np.bool_], margin: int) -> tuple[slice, slice,
     return tuple(sides)
 
 
-def crop_to_brain(anatomy: Anatomy, *, margin: int = 12) -> Anatomy:
+def crop_to_brain(anatomy: Anatomy, *, margin: int = 15) -> Anatomy:
     """The anatomy without what lies more than `margin` mm outside the box about the brain."""
     box = _brain_box(anatomy.brain, margin)
     affine = anatomy.labels.affine.copy()
