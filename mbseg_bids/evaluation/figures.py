@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = {
     "all": "#000000",
@@ -71,7 +72,14 @@ def calibration_figure(bins: pd.DataFrame, note: str = "") -> Figure:
     below, above = y - bins["observed_low"].astype(float), bins["observed_high"].astype(float) - y
     # An interval by Wilson need not hold a share of 0 or 1 as its own end to the last digit.
     upper.errorbar(
-        x, y, yerr=[below.clip(lower=0), above.clip(lower=0)], color=COLOURS["cortical_gm"], marker="o", capsize=2
+        x,
+        y,
+        yerr=[below.clip(lower=0), above.clip(lower=0)],
+        color=COLOURS["cortical_gm"],
+        marker="o",
+        capsize=2,
+        markersize=4,
+        linewidth=1.2,
     )
     _frame(upper, "", "Share that are microbleeds")
     upper.set_xlim(-0.02, 1.02)
@@ -79,8 +87,11 @@ def calibration_figure(bins: pd.DataFrame, note: str = "") -> Figure:
     options = {"width": width, "align": "edge", "edgecolor": "white"}
     lower.bar(bins["probability_from"], bins["n_candidates"], color="#bbbbbb", **options)
     lower.bar(bins["probability_from"], bins["n_true"], color=COLOURS["cortical_gm"], **options)
-    lower.set_xlabel("Probability of a microbleed")
-    lower.set_ylabel("Candidates")
+    lower.set_xlabel("Probability of a microbleed", fontsize=8)
+    lower.set_ylabel("Candidates", fontsize=8)
+    lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    lower.tick_params(labelsize=7)
+    lower.spines[["top", "right"]].set_visible(False)
     _note(figure, note)
     return figure
 

@@ -114,8 +114,9 @@ def test_calibration_writes_tables_and_figure(trees, tmp_path, capsys):
     assert (out / "calibration.png").read_bytes().startswith(b"\x89PNG")
     assert b"Share that are microbleeds" in (out / "calibration.svg").read_bytes()
 
-    # The sweep over the same probabilities: both kept up to 0.8, one right and one wrong.
-    assert evaluate("sweep", *trees, "--out", out, "--ratio", "--probability", "--resamples", 50) == 0
+    # The sweep over the same probabilities: both candidates kept up to 0.8, one of them right.
+    thresholds = ["--ratio", "--probability", "--lesion-probability", 0.5, 0.8, 0.85]
+    assert evaluate("sweep", *trees, "--out", out, *thresholds, "--resamples", 50) == 0
     swept = pd.read_csv(out / "sweep.tsv", sep="\t").query("region == 'all'").set_index("threshold")
     assert swept["n_detected"].to_dict() == {t: int(t <= 0.8) for t in swept.index}
     assert b"Similarity index" in (out / "sweep_lesion_probability.svg").read_bytes()
@@ -129,11 +130,11 @@ def test_sweep_refuses_impossible_thresholds(trees, capsys):
     assert "desc-preproc_T2starw" in capsys.readouterr().err
 
 
-@pytest.fixture
-def tiny_weights(tmp_path):
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory):
     """Weights of an untrained network that takes patches of 4 voxels."""
     torch.manual_seed(0)
-    path = tmp_path / "tiny.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(path, build_network(), WeightsMetadata("tiny", patch_size=4, input_size=32))
     return path
 
