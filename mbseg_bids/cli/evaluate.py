@@ -1,49 +1,36 @@
-"""``mbseg evaluate``: how well a result agrees with the truth, lesion by lesion."""
+"""``mbseg evaluate``: how well a result agrees with the truth, patch by patch and lesion by lesion."""
 
 import argparse
-import sys
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mbseg_bids.evaluation.intervals import Bootstrap
+from typing import Any
 
 ACTIONS = {
     "trees": "lesions of two derivative trees: sensitivity, precision, Dice, false lesions a scan",
+    "patches": "labelled patches: accuracy, sensitivity, specificity of a network",
+    "sweep": "sensitivity and precision against the thresholds of post-processing (Dadar et al. 2022, Figure 10)",
+    "calibration": "whether the probability of the second look means what it says",
+    "agreement": "agreement of two readers or methods, neither of which is the truth",
 }
 DEFAULT_ACTION = "trees"
 """What ``mbseg evaluate TRUTH RESULT`` means."""
-
-SHOWN = {
-    "region": "region",
-    "n_truth": "true",
-    "n_detected": "found",
-    "n_predicted": "predicted",
-    "n_false": "false",
-    "sensitivity": "sensitivity",
-    "precision": "precision",
-    "dice": "Dice",
-    "false_per_scan": "false a scan",
-}
-"""Columns of the pooled scores on screen and in Markdown."""
-
-SCANS = {"participant_id": "participant", "session_id": "session"} | {
-    name: heading for name, heading in SHOWN.items() if name not in ("region", "false_per_scan")
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     parser.usage = "mbseg evaluate [-h] [ACTION] ...  (without ACTION: trees)"
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", prog="mbseg evaluate")
-    trees, *_ = (actions.add_parser(name, help=text, description=text) for name, text in ACTIONS.items())
-    _add_trees(trees)
-    _add_lesion_options(trees)
-    trees.add_argument("--markdown", type=Path, metavar="FILE", help="write the pooled scores as Markdown tables too")
-    _add_common(trees)
+    parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in ACTIONS.items()}
+    for name, action in parsers.items():
+        {
+            "trees": _add_trees,
+            "patches": _add_patches,
+            "sweep": _add_sweep,
+            "calibration": _add_calibration,
+            "agreement": _add_agreement,
+        }[name](action)
+        _add_common(action)
 
 
 def with_action(arguments: list[str]) -> list[str]:
@@ -57,19 +44,89 @@ def with_action(arguments: list[str]) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen action; return 1 if a scan of the truth has no result, else 0."""
-    return {"trees": _trees}[args.action](args)
+    return getattr(importlib.import_module("mbseg_bids.cli.evaluate_actions"), args.action)(args)
 
 
 def _add_trees(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    _add_lesion_options(parser)
+    _add_match(parser, "both")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pooled scores as Markdown tables too")
+
+
+def _add_patches(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("patches", type=Path, nargs="+", help=".npz patch sets, or folders of them")
+    parser.add_argument(
+        "--weights", default="default", metavar="NAME_OR_FILE", help="shipped weights or a file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threshold", type=_share, default=0.5, help="smallest probability of a positive (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    for name, text in (
+        ("ratio", "of the intensity ratio (default: 1.0 to 2.0 by 0.1)"),
+        ("probability", "of the network's probability (default: 0.5 to 0.95 by 0.05)"),
+        ("lesion-probability", "of the second look (default: 0 to 0.95 by 0.05, where the result has one)"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=_not_negative, nargs="*", metavar="T", help=f"thresholds {text}; no number: leave it out"
+        )
+    parser.add_argument("--config-file", type=Path, metavar="FILE", help="settings of the run (TOML), if not default")
+    _add_lesion_options(parser)
+    _add_match(parser, "overlap")
+    _add_figure_options(parser)
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    parser.add_argument(
+        "--score",
+        choices=("lesion_probability", "probability_mean", "probability_max"),
+        default="lesion_probability",
+        help="column of the table of candidates (default: %(default)s)",
+    )
+    parser.add_argument("--bins", type=_count, default=10, metavar="N", help="of equal width (default: %(default)s)")
+    _add_lesion_options(parser)
+    _add_match(parser, "overlap")
+    _add_figure_options(parser)
+
+
+def _add_agreement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first_tree", type=Path, help="derivative tree of the one reader")
+    parser.add_argument("second_tree", type=Path, help="derivative tree of the other")
+    _add_lesion_options(parser, minimum_diameter=0.0)
+    _add_match(parser, "distance")
+
+
+def _add_truth_and_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("truth_tree", type=Path, help="derivatives/truth of a simulated dataset, or alike")
     parser.add_argument("result_tree", type=Path, help="output folder of mbseg-bids")
 
 
-def _add_lesion_options(parser: argparse.ArgumentParser) -> None:
+def _add_figure_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--note", default="", metavar="TEXT", help="line under the figures: what the data are")
+
+
+def _add_match(parser: argparse.ArgumentParser, default: str) -> None:
+    rules = ("overlap", "distance")
+    parser.add_argument(
+        "--match",
+        choices=(*rules, "both") if default == "both" else rules,
+        default=default,
+        help="overlap: any common voxel, as in Dadar et al. 2022; distance: centroids, one to one "
+        "(default: %(default)s)",
+    )
+
+
+def _add_lesion_options(parser: argparse.ArgumentParser, minimum_diameter: float = 2.0) -> None:
     parser.add_argument(
         "--minimum-diameter",
         type=_not_negative,
-        default=2.0,
+        default=minimum_diameter,
         metavar="MM",
         help="true lesions of smaller equal-sphere diameter count neither as missed nor, where found, as false "
         "(default: %(default)s)",
@@ -80,12 +137,6 @@ def _add_lesion_options(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="MM3",
         help="the same by volume; where both are given, a lesion must reach both (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--match",
-        choices=("overlap", "distance", "both"),
-        default="both",
-        help="overlap: any common voxel, as in Dadar et al. 2022; distance: centroids, one to one (default: both)",
     )
     parser.add_argument(
         "--maximum-distance",
@@ -109,113 +160,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=_share, default=0.95, help="coverage of the intervals (default: %(default)s)")
 
 
-def _trees(args: argparse.Namespace) -> int:
-    from mbseg_bids.evaluation.tables import markdown_table
-    from mbseg_bids.evaluation.trees import RULES, score_trees
-
-    rules = RULES if args.match == "both" else (args.match,)
-    score = score_trees(
-        args.truth_tree,
-        args.result_tree,
-        rules=rules,
-        maximum_distance=args.maximum_distance,
-        minimum_volume=args.minimum_volume,
-        minimum_diameter=args.minimum_diameter,
-        progress=_progress("scans"),
-    )
-    scans, pooled = score.scans(), score.pooled(_bootstrap(args))
-    print(_on_screen(scans[(scans["region"] == "all") & (scans["match"] == rules[0])], SCANS))
-    for rule in rules:
-        everything = {"match": rule, "scans": "all", "spacing": "all", "size": "counted"}
-        print(f"\nPooled, lesions matched by {rule}:")
-        print(_on_screen(_rows(pooled, everything), SHOWN))
-    _report_missing(score.missing)
-    settings = _settings(args, "match", "maximum_distance", "minimum_volume", "minimum_diameter")
-    _write(args.out, {"scores": pooled, "scans": scans, "lesions": score.lesions}, settings)
-    if args.markdown is not None:
-        from mbseg_bids.bids.files import write_text
-
-        write_text(args.markdown, _markdown(pooled, rules, markdown_table))
-    return 1 if score.missing else 0
-
-
-def _markdown(pooled: "pd.DataFrame", rules: tuple[str, ...], markdown_table: Callable[..., str]) -> str:
-    """Return the pooled scores as Markdown: by region, then all regions by kind of scan, voxel size and lesion size."""
-    parts = []
-    everything = {"scans": "all", "spacing": "all", "size": "counted", "region": "all"}
-    without_region = {name: heading for name, heading in SHOWN.items() if name != "region"}
-    voxels = {"voxel_dice": "voxel Dice", "voxel_dice_mean": "voxel Dice, mean over scans"}
-    for rule in rules:
-        of_rule = pooled[pooled["match"] == rule]
-
-        def by(column: str, values: list[str] | None = None, *, of_rule=of_rule) -> "pd.DataFrame":
-            rows = _rows(of_rule, {k: v for k, v in everything.items() if k != column})
-            return rows if values is None else rows[rows[column].isin(values)]
-
-        parts += [
-            f"Lesions matched by {rule}, by region:\n\n{markdown_table(by('region'), SHOWN)}",
-            "By kind of scan:\n\n"
-            + markdown_table(by("scans"), {"scans": "scans", "n_scans": "n"} | without_region | voxels),
-            f"By size:\n\n{markdown_table(by('size'), {'size': 'lesions'} | without_region)}",
-        ]
-        sizes = sorted(set(of_rule["spacing"]) - {"all"})
-        if sizes:
-            columns = {"spacing": "voxel, mm", "n_scans": "scans"} | without_region
-            parts.append(f"By voxel size:\n\n{markdown_table(by('spacing', sizes), columns)}")
-    return "\n".join(parts)
-
-
-def _rows(frame: "pd.DataFrame", where: dict[str, str]) -> "pd.DataFrame":
-    for column, value in where.items():
-        frame = frame[frame[column] == value]
-    return frame
-
-
-def _on_screen(frame: "pd.DataFrame", columns: dict[str, str]) -> str:
-    """Return a table of text columns: scores with their interval in brackets."""
-    from mbseg_bids.evaluation.tables import cells
-
-    return cells(frame, columns).to_string(index=False)
-
-
-def _bootstrap(args: argparse.Namespace) -> "Bootstrap":
-    from mbseg_bids.evaluation.intervals import Bootstrap
-
-    return Bootstrap(args.resamples, args.seed, args.level)
-
-
-def _settings(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in (*names, "resamples", "seed", "level")}
-
-
-def _report_missing(missing: tuple[tuple[str, str], ...]) -> None:
-    for participant, session in missing:
-        print(f"no result for {participant} {session}", file=sys.stderr)
-
-
-def _write(folder: Path | None, tables: "dict[str, pd.DataFrame]", settings: dict[str, Any]) -> None:
-    """Write every table as TSV with the description of its columns beside it."""
-    if folder is None:
-        return
-    from mbseg_bids.bids.files import write_text
-    from mbseg_bids.evaluation.tables import sidecar, to_tsv
-
-    for name, table in tables.items():
-        write_text(folder / f"{name}.tsv", to_tsv(table))
-        write_text(folder / f"{name}.json", sidecar(table, **settings))
-
-
-def _progress(what: str) -> Callable[[int, int], None] | None:
-    """Return a callback that counts on a terminal's error output; None where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        print(f"\r{done} of {total} {what}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show
-
-
 def _number(kind: type, allowed: Callable[[float], bool], text: str) -> Callable[[str], Any]:
     def parse(value: str) -> Any:
         try:
@@ -233,3 +177,4 @@ _not_negative = _number(float, lambda x: 0 <= x < float("inf"), "a number from 0
 _positive = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
 _whole = _number(int, lambda x: x >= 0, "a whole number from 0 up")
 _share = _number(float, lambda x: 0 < x < 1, "a number between 0 and 1")
+_count = _number(int, lambda x: x >= 1, "a whole number from 1 up")

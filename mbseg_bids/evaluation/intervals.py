@@ -6,8 +6,8 @@ replacement, all scans of a participant together, and adds up anew; the interval
 independent; participants are. Samples in which the ratio is not defined (no lesion drawn) are left out.
 
 Where all samples agree (every lesion found, no false one, a single participant) that interval has no width and would
-claim certainty. Proportions then take the interval of Wilson 1927, rates the exact one of Poisson counts (Garwood 1936).
-Both treat lesions as independent, and the table says which interval is shown.
+claim certainty. Proportions then take the interval of Wilson 1927, rates the exact one of Poisson counts (Garwood
+1936). Both treat lesions as independent, and the table says which interval is shown.
 """
 
 import math

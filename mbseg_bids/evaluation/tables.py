@@ -26,7 +26,7 @@ _INTERVAL = {
 
 
 def to_tsv(frame: pd.DataFrame) -> str:
-    """Return a table as BIDS TSV: ``n/a`` for what is missing, numbers to eight digits, the same text for equal values."""
+    """Return a table as BIDS TSV: ``n/a`` for what is missing, numbers to eight digits."""
     return frame.to_csv(sep="\t", index=False, na_rep=NOTHING, lineterminator="\n", float_format="%.8g")
 
 
