@@ -23,9 +23,10 @@ SCHEDULES = {
         "network": ["--features", "8", "16", "32", "64", "--units", "1"],
         "csf": ["--steps", "80", "--batch-size", "2", "--validation-windows", "10"],
         32: ["--steps", "300", "--batch-size", "20", "--validation-windows", "100"],
-        64: ["--steps", "200", "--batch-size", "8", "--validation-windows", "60"],
-        128: ["--steps", "120", "--batch-size", "4", "--validation-windows", "20"],
-        256: ["--steps", "80", "--batch-size", "2", "--validation-windows", "10"],
+        # The larger the window, the rarer its target voxels: without weights, so few steps find none of them.
+        64: ["--steps", "200", "--batch-size", "8", "--validation-windows", "60", "--target-weight", "4"],
+        128: ["--steps", "120", "--batch-size", "4", "--validation-windows", "20", "--target-weight", "16"],
+        256: ["--steps", "80", "--batch-size", "2", "--validation-windows", "10", "--target-weight", "64"],
     },
 }
 FAST = ["--optimiser", "adamw", "--learning-rate", "0.003"]
@@ -64,14 +65,15 @@ def main() -> None:
         step(unets[size], ["train", *args.training, *held_out, "--out", str(unets[size].parent), *options, *device])
 
     train_csf()
-    for size in unets:
-        train_microbleeds(size)
+    train_microbleeds(32)
     scan = args.stride_scan or args.test[0]
     options = ["--unet", str(unets[32]), "--strides", *STRIDES, f"--slices={args.stride_slices}", *device]
     step(work / "strides" / "scans.tsv", ["evaluate", scan, "--out", str(work / "strides"), *options])
     options = ["--unet", str(csf), f"--slices={args.csf_slices}", *device]
     options += ["--resnet", args.csf_resnet] if args.csf_resnet else []
     step(work / "csf-map" / "csf.tsv", ["csf", args.test[0], "--out", str(work / "csf-map"), *options])
+    for size in (64, 128, 256):
+        train_microbleeds(size)
     options = ["--unet", *(str(path) for path in unets.values()), *device]
     options += ["--resnet", args.resnet] if args.resnet else []
     step(work / "windows" / "scans.tsv", ["evaluate", *args.test, "--out", str(work / "windows"), *options])
