@@ -86,7 +86,7 @@ def save_weights(path: Path, model: nn.Module, metadata: WeightsMetadata) -> Wei
     return _with_hash(metadata, sha256(path))
 
 
-def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, WeightsMetadata]:
+def load_weights(name_or_path: str | Path = "default", *, task: str | None = None) -> tuple[nn.Module, WeightsMetadata]:
     """Read a network for inference.
 
     Parameters
@@ -94,6 +94,8 @@ def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, Weigh
     name_or_path
         ``default``, a name of the manifest, or the path of a file that :func:`save_weights` wrote. A file listed in a
         ``manifest.json`` beside it must have the SHA-256 given there.
+    task
+        What output 1 must mean; None for anything.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, Weigh
     UnreadableDataError
         If the file is missing, truncated, not what the manifest says, or not of this network.
     UsageError
-        If the name is neither in the manifest nor a file.
+        If the name is neither in the manifest nor a file, or the weights are of another task.
     """
     path, expected = _find(name_or_path)
     if not path.is_file():
@@ -121,6 +123,11 @@ def load_weights(name_or_path: str | Path = "default") -> tuple[nn.Module, Weigh
     except (SafetensorError, OSError, ValueError) as error:
         raise UnreadableDataError(f"cannot read weights {path}: {error}", _REMEDY) from error
     metadata = _with_hash(_parse_header(header, path), found)
+    if task not in (None, metadata.task):
+        raise UsageError(
+            f"weights {path} were trained for the task {metadata.task}, not {task}",
+            f"give the file that mbseg train {task} wrote",
+        )
     return _fill(tensors, path).eval(), metadata
 
 

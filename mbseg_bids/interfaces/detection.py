@@ -57,7 +57,7 @@ class ClassifyCandidates(SimpleInterface):
         tissue = _read(self.inputs.tissue).data
         mask, seeds = search_region(stack[0], brain, tissue, t2star.spacing, settings)
 
-        model, weights = load_weights(settings.weights)
+        model, weights = load_weights(settings.weights, task="microbleed")
 
         def classify(voxels):
             return classify_voxels(

@@ -70,6 +70,14 @@ def test_a_truncated_file_is_refused_without_a_manifest(copy):
         w.load_weights(path)
 
 
+def test_weights_of_the_first_stage_find_no_microbleeds(tmp_path):
+    path = tmp_path / "csf.safetensors"
+    w.save_weights(path, build_network(seed=4), w.WeightsMetadata(name="csf", task="csf"))
+    assert w.load_weights(path)[1].task == "csf"
+    with pytest.raises(UsageError, match="mbseg train microbleed"):
+        w.load_weights(path, task="microbleed")
+
+
 def test_a_missing_file_of_the_manifest_is_named(copy):
     (copy / "trial.safetensors").unlink()
     with pytest.raises(UnreadableDataError, match=r"trial\.safetensors"):

@@ -146,3 +146,110 @@ def test_threads_that_share_a_batch_give_the_mean_gradient():
     assert loss_one == pytest.approx(loss_two, rel=1e-5)
     for name in ("conv1.weight", "layer3.2.conv2.weight", "fc.bias"):
         torch.testing.assert_close(two.get_parameter(name).grad, one.get_parameter(name).grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tiny_network, patches, tmp_path):
+    settings = replace(SMALL, input_size=16)
+    trainer.train(tiny_network(width=8), patches, patches, settings, tmp_path, report=lambda _: None)
+    with pytest.raises(UnreadableDataError, match="another network"):
+        trainer.train(tiny_network(width=6), patches, patches, settings, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_other_patches_is_refused(tiny_network, patches, tmp_path):
+    settings = replace(SMALL, input_size=16)
+    trainer.train(tiny_network(), patches, patches, settings, tmp_path, report=lambda _: None)
+    with pytest.raises(UnreadableDataError, match="other settings: patches"):
+        trainer.train(tiny_network(), patches.select(slice(2, None)), patches, settings, tmp_path, resume=True)
+
+
+def test_half_precision_learns_as_single_precision_does(tiny_network, patches, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        settings = replace(SMALL, steps=6, input_size=16, learning_rate=0.05, precision=precision)
+        trainer.train(tiny_network(3), patches, patches, settings, tmp_path / precision, report=lambda _: None)
+        with open(tmp_path / precision / "log.csv", newline="") as file:
+            losses[precision] = [float(row["training_loss"]) for row in csv.DictReader(file)]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
+    assert losses["bfloat16"] != losses["float32"]
+
+
+def test_a_frozen_batch_norm_of_a_replica_is_that_of_the_checkpoint(patches, tmp_path):
+    """Replicas made before the checkpoint is read would keep the statistics of the network they were made from."""
+    settings = replace(SMALL, steps=3, workers=2, frozen_layers=5, checkpoint_every=1, batch_size=6)
+    whole = build_network(seed=1)
+    trainer.train(whole, patches, patches, settings, tmp_path / "whole", report=lambda _: None)
+
+    class Stop:
+        reason = "SIGTERM"
+
+    with pytest.raises(MbsegError, match="stopped at step 1 of 3"):
+        trainer.train(build_network(seed=1), patches, patches, settings, tmp_path / "broken", stop=Stop())
+    resumed = build_network(seed=99)
+    resumed.bn1.running_mean.fill_(5.0)
+    trainer.train(resumed, patches, patches, settings, tmp_path / "broken", resume=True, report=lambda _: None)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_an_epoch_shows_novel_backgrounds_where_there_are_enough():
+    settings = TrainingSettings()
+    enough = Batches(np.repeat([2, 3], [20, 400]).astype(np.uint8), settings)
+    assert enough.showings() == {"lesion": 20, "background": 1}
+    epoch = np.concatenate([enough[step] for step in range(enough.steps_per_epoch)])
+    assert np.bincount(epoch, minlength=420).tolist() == [20] * 20 + [1] * 400
+    assert Batches(np.repeat([2, 3], [20, 100]).astype(np.uint8), settings).showings()["background"] == 4
+
+
+def test_a_batch_that_cannot_hold_every_kind_is_refused():
+    kinds = np.repeat([2, 3, 4], 20).astype(np.uint8)
+    three = {"lesion": 0.5, "background": 0.3, "candidate": 0.2}
+    with pytest.raises(UsageError, match="a batch of 2 cannot hold 3 kinds"):
+        Batches(kinds, replace(SMALL, batch_size=2, fractions=three))
+    assert len(Batches(kinds, replace(SMALL, batch_size=3, fractions=three))[0]) == 3
+
+
+def test_rare_kinds_do_not_make_a_batch_larger():
+    kinds = np.repeat([2, 3, 4, 5], 20).astype(np.uint8)
+    shares = {"lesion": 0.6, "background": 0.36, "candidate": 0.02, "mimic": 0.02}
+    assert np.bincount(kinds[Batches(kinds, replace(SMALL, batch_size=6, fractions=shares))[0]]).tolist()[2:] == [
+        *(2, 2, 1, 1)
+    ]
+
+
+def test_a_progress_bar_counts_the_steps(tiny_network, patches, tmp_path, capsys):
+    from mbseg_bids.learning.training_log import Display
+
+    settings = replace(SMALL, input_size=16)
+    trainer.train(tiny_network(), patches, patches, settings, tmp_path, report=print, display=Display(bar=True))
+    shown = capsys.readouterr()
+    assert "4/4" in shown.err
+    assert "step 4/4" in shown.out
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(tiny_network, patches, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from mbseg_bids.learning import training_log
+
+    drawn = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            drawn.append(folder)
+
+        def add_scalar(self, name, value, step):
+            drawn.append((name, step))
+
+        def flush(self):
+            pass
+
+        def close(self):
+            drawn.append("closed")
+
+    monkeypatch.setattr(training_log, "_tensorboard", lambda: SimpleNamespace(SummaryWriter=SummaryWriter))
+    settings = replace(SMALL, input_size=16)
+    display = training_log.Display(tensorboard=True)
+    trainer.train(tiny_network(), patches, patches, settings, tmp_path, report=lambda _: None, display=display)
+    assert drawn[0] == str(tmp_path / "tensorboard")
+    assert ("training_loss", 2) in drawn
+    assert ("validation_accuracy", 4) in drawn
+    assert drawn[-1] == "closed"
