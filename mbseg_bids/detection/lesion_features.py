@@ -6,18 +6,15 @@ brain). All measures are taken on the detection grid: axes 0 and 1 in plane, axi
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.detection.components import TOUCHING
-from mbseg_bids.detection.intensity_ratio import RingGeometry
-from mbseg_bids.imaging.labels import CSF, UNASSIGNED
+from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
+from mbseg_bids.imaging.labels import UNASSIGNED
 
-REACH_MM = 10.0
-"""How far about a candidate its surroundings are looked at."""
 CONNECTED_RATIO = 1.15
 """What is this much darker than the ring and touches the candidate belongs to the same dark structure."""
 BEYOND_MM = 2.5
@@ -28,29 +25,6 @@ CLIP_LOG = 3.0
 """Logarithms of quotients are cut off here: twenty times as dark is as good as infinitely dark."""
 
 Features = dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """Everything about a session that the features are taken from, on the detection grid.
-
-    Attributes
-    ----------
-    stack
-        Shape (3, I, J, K): T2*, T2w, T1w, 0-100; a contrast that is missing is all zero.
-    probability
-        Shape (I, J, K): of the network.
-    brain, tissue
-        Shape (I, J, K); tissue by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`.
-    spacing
-        Voxel size in mm along the three axes.
-    """
-
-    stack: npt.NDArray[np.floating]
-    probability: npt.NDArray[np.floating]
-    brain: npt.NDArray[np.bool_]
-    tissue: npt.NDArray[np.integer]
-    spacing: tuple[float, float, float]
 
 
 def lesion_features(
@@ -83,7 +57,7 @@ def lesion_features(
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        view = _View.of(scan, labels, label, box)
+        view = View.of(scan, labels, label, box)
         own_volume = view.own.sum() * math.prod(scan.spacing)
         features = {
             **_shape(view.own, scan.spacing),
@@ -133,45 +107,6 @@ REGION_ORDER = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """A candidate and what is about it. Arrays of one window; ``origin`` is where its own box starts in it."""
-
-    stack: npt.NDArray[np.float64]
-    probability: npt.NDArray[np.floating]
-    own: npt.NDArray[np.bool_]
-    others: npt.NDArray[np.bool_]
-    brain: npt.NDArray[np.bool_]
-    csf: npt.NDArray[np.bool_]
-    ring: npt.NDArray[np.bool_]
-    spacing: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, scan: Scan, labels: npt.NDArray[np.integer], label: int, box: tuple[slice, ...]) -> "_View":
-        reach = [math.ceil(REACH_MM / s) for s in scan.spacing]
-        window = tuple(
-            slice(max(0, b.start - r), min(n, b.stop + r)) for b, r, n in zip(box, reach, labels.shape, strict=True)
-        )
-        own, brain = labels[window] == label, scan.brain[window]
-        others = (labels[window] > 0) & ~own
-        ring = ndimage.binary_dilation(own, RingGeometry.of(scan.spacing).element) & ~own & ~others & brain
-        return cls(
-            scan.stack[(slice(None), *window)].astype(np.float64),
-            scan.probability[window],
-            own,
-            others,
-            brain,
-            scan.tissue[window] == CSF,
-            ring,
-            scan.spacing,
-        )
-
-    @property
-    def ring_level(self) -> float:
-        """Mean T2* of the ring; NaN without one."""
-        return float(self.stack[0][self.ring].mean()) if self.ring.any() else math.nan
-
-
 def _shape(own: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> Features:
     """Elongation in plane (long / short axis of the ellipse of the same moments), height across slices / width."""
     offsets = np.argwhere(own) * np.asarray(spacing)
@@ -183,7 +118,7 @@ def _shape(own: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> F
     return {"elongation": long / short, "height_to_width": n_slices * spacing[2] / (math.sqrt(12 * short * long))}
 
 
-def _contrast(view: _View, levels: list[float]) -> Features:
+def _contrast(view: View, levels: list[float]) -> Features:
     t2star, level = view.stack[0], view.ring_level
     features = {
         "contrast": _log_quotient(level, t2star[view.own].mean()),
@@ -199,7 +134,7 @@ def _contrast(view: _View, levels: list[float]) -> Features:
     return features
 
 
-def _continuation(view: _View) -> Features:
+def _continuation(view: View) -> Features:
     """Whether the dark structure goes on beyond the candidate: as a vessel does, in plane or from slice to slice."""
     level = view.ring_level
     if not level > 0:
@@ -219,7 +154,7 @@ def _continuation(view: _View) -> Features:
     }
 
 
-def _dark_extent(view: _View, darkness: npt.NDArray, offsets: npt.NDArray) -> float:
+def _dark_extent(view: View, darkness: npt.NDArray, offsets: npt.NDArray) -> float:
     """Farthest voxel of the connected dark structure from the centre, less the candidate's own, mm."""
     dark = (darkness >= math.log(CONNECTED_RATIO)) & ~view.others | view.own
     structure, _ = ndimage.label(dark, structure=TOUCHING)
@@ -228,7 +163,7 @@ def _dark_extent(view: _View, darkness: npt.NDArray, offsets: npt.NDArray) -> fl
     return min(float(distance[connected].max() - distance[view.own].max()), REACH_MM)
 
 
-def _beyond_slices(view: _View, darkness: npt.NDArray, offsets: npt.NDArray, side: int) -> float:
+def _beyond_slices(view: View, darkness: npt.NDArray, offsets: npt.NDArray, side: int) -> float:
     """Darkest small disc within 2.5 mm of the candidate's axis, in the first slice that lies beyond its blooming."""
     slices = np.flatnonzero(view.own.any(axis=(0, 1)))
     step = max(1, math.ceil(BEYOND_MM / view.spacing[2] - 1e-3))
@@ -239,7 +174,7 @@ def _beyond_slices(view: _View, darkness: npt.NDArray, offsets: npt.NDArray, sid
     return float(darkness[:, :, k][near].max(initial=0.0))
 
 
-def _opposite_darkness(view: _View, darkness: npt.NDArray, offsets: npt.NDArray) -> float:
+def _opposite_darkness(view: View, darkness: npt.NDArray, offsets: npt.NDArray) -> float:
     """The lesser darkness of two nearly opposite places around the candidate, in its middle slice: of a line, dark."""
     k = round(float(np.argwhere(view.own)[:, 2].mean()))
     plane, own = darkness[:, :, k], view.own[:, :, k]
@@ -256,7 +191,7 @@ def _opposite_darkness(view: _View, darkness: npt.NDArray, offsets: npt.NDArray)
     return float(np.minimum(darkest, opposite).max())
 
 
-def _blobness(view: _View, darkness: npt.NDArray) -> float:
+def _blobness(view: View, darkness: npt.NDArray) -> float:
     """Lesser / greater curvature of the smoothed T2* in plane where it is darkest: 1 for a dot, 0 for a line."""
     smooth = ndimage.gaussian_filter(darkness, (1.2, 1.2, 0), mode="nearest")
     darkest = np.unravel_index(np.where(view.own, smooth, -np.inf).argmax(), darkness.shape)
@@ -269,7 +204,7 @@ def _blobness(view: _View, darkness: npt.NDArray) -> float:
     return float(np.clip(lesser / greater, -1, 1)) if greater > 0 else -1.0
 
 
-def _surroundings(view: _View) -> Features:
+def _surroundings(view: View) -> Features:
     reach = [max(0, int(NEAR_MM / s + 1e-3)) for s in view.spacing]
     offsets = np.indices([2 * r + 1 for r in reach]) - np.reshape(reach, (3, 1, 1, 1))
     ball = ((offsets * np.reshape(view.spacing, (3, 1, 1, 1))) ** 2).sum(axis=0) <= NEAR_MM**2 + 1e-3

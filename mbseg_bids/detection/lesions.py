@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
-from mbseg_bids.detection.lesion_features import Features, Scan, lesion_features
+from mbseg_bids.detection.lesion_features import Features, lesion_features
+from mbseg_bids.detection.lesion_view import Scan
 from mbseg_bids.detection.location import locate
 from mbseg_bids.detection.second_look import SecondLook
 from mbseg_bids.detection.tables import Evidence, tabulate

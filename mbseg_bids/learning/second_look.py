@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, Scan
+from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER
+from mbseg_bids.detection.lesion_view import Scan
 from mbseg_bids.detection.lesions import segment_lesions, survivor_features
 from mbseg_bids.detection.second_look import Curve, SecondLook
 from mbseg_bids.settings import DetectionSettings

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, Scan, lesion_features
+from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, lesion_features
+from mbseg_bids.detection.lesion_view import Scan
 
 SPACING = (1.0, 1.0, 2.0)
 SHAPE = (48, 44, 15)
