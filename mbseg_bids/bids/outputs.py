@@ -36,8 +36,8 @@ _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 
 CONTRASTS_COLUMN = {
-    "Description": "Contrasts that the session has and the network saw, comma-separated, the same in every row. "
-    "With no T1w or T2w, lesions do not compare with those found on T2starw,T2w,T1w."
+    "Description": "Contrasts that the session has and the network saw, comma-separated, the same in every row. With "
+    "no T1w or T2w, lesions do not compare with those found on T2starw,T2w,T1w."
 }
 """Column ``contrasts`` of the lesion table and the table of candidates: rows of many sessions are often joined."""
 

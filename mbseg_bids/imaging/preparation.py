@@ -173,7 +173,8 @@ def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray
         brain = extract_brain(image)
     except UnreadableDataError as error:
         if needed:
-            raise UnreadableDataError(f"no brain was found on the {contrast} image", error.remedy) from error
+            remedy = error.remedy if contrast == "T1w" else "look at the image, or add a T1w"
+            raise UnreadableDataError(f"no brain was found on the {contrast} image", remedy) from error
         return signal_mask(image), False
     # The networks were trained on T1w: on the others only a plausible outline counts.
     plausible = np.count_nonzero(brain) * image.voxel_volume / 1000 >= PLAUSIBLE_VOLUME[0] / 2

@@ -13,7 +13,7 @@ from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.grids import Grid
 from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, REGIONS
 from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, regions_from_freesurfer
-from mbseg_bids.imaging.registration_check import check_rigid
+from mbseg_bids.imaging.registration_check import check_rigid, register_pair
 from mbseg_bids.imaging.template import load_region_atlas
 from mbseg_bids.imaging.tissue import fill_csf_islands, grey_white_contrast, segment_tissue
 from mbseg_bids.imaging.tissue_from_atlas import tissue_without_t1w
@@ -83,7 +83,7 @@ def segment(
     grid = Grid(t1w.shape, t1w.affine)
     wmh = None if wmh_mask is None else resample(_as_mask(wmh_mask), grid, order=0).data > 0
     if aseg is not None:
-        return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh)
+        return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast)
     atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0).data
     if contrast == "T1w":
         tissue, warnings = segment_tissue(t1w.data, brain, t1w.spacing), []
@@ -99,12 +99,14 @@ def segment(
     return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
 
 
-def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:
+def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast) -> Segmentation:
     grid = Grid(t1w.shape, t1w.affine)
     integers = aseg.with_data(np.rint(np.asarray(aseg.data, np.float64)).astype(np.int32))
     labels, warnings = resample(integers, grid, order=0).data, []
-    if not lies_on(labels, t1w, brain):
-        labels = _moved_aseg(t1w, brain, integers, t1w_aseg_space)
+    if contrast != "T1w" and t1w_aseg_space is not None:  # another scan: headers alone are not exact
+        labels = _moved_aseg(t1w, brain, integers, t1w_aseg_space, contrast)
+    elif not lies_on(labels, t1w, brain):
+        labels = _moved_aseg(t1w, brain, integers, t1w_aseg_space, contrast)
         warnings.append("the segmentation to reuse did not lie on the T1w image: it was registered to it")
     regions, tissue, unknown = regions_from_freesurfer(labels, t1w.spacing, wmh)
     if unknown:
@@ -140,18 +142,23 @@ def lies_on(labels: npt.NDArray, t1w: Volume, brain: npt.NDArray[np.bool_]) -> b
     return check_rigid(t1w, t1w.with_data(tissue), np.eye(4), fixed_brain=None, moving_brain=brain).passed
 
 
-def _moved_aseg(t1w, brain, aseg, t1w_aseg_space) -> npt.NDArray:
+def _moved_aseg(t1w, brain, aseg, t1w_aseg_space, contrast) -> npt.NDArray:
     """Return ``aseg`` on the T1w grid after rigid registration of the image it was made from."""
     from mbseg_bids.imaging.registration import register_rigid
 
+    title = contrast.replace("T2starw", "T2*")
     if t1w_aseg_space is None:
         raise UnreadableDataError(
-            "the segmentation to reuse does not lie on the T1w image", "give its T1w too, or do not reuse it"
+            f"the segmentation to reuse does not lie on the {title} image", "give its T1w too, or do not reuse it"
         )
-    transform = register_rigid(t1w, t1w_aseg_space)
+    if contrast == "T1w":
+        transform = register_rigid(t1w, t1w_aseg_space)
+    else:
+        own = resample(aseg, Grid(t1w_aseg_space.shape, t1w_aseg_space.affine), order=0).data > 0
+        transform = register_pair(t1w, t1w_aseg_space, fixed_brain=brain, moving_brain=own).transform
     labels = resample(aseg, Grid(t1w.shape, t1w.affine), [np.linalg.inv(transform)], order=0).data
     if not lies_on(labels, t1w, brain):
-        raise UnreadableDataError("the segmentation to reuse is not of this T1w image", "do not reuse it")
+        raise UnreadableDataError(f"the segmentation to reuse is not of this {title} image", "do not reuse it")
     return labels
 
 

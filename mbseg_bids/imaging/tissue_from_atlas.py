@@ -18,8 +18,10 @@ VENTRICLES = (4, 43)
 """FreeSurfer numbers of the lateral ventricles, the CSF that an atlas finds best."""
 GREY = (CORTICAL_GM, DEEP_GM, CEREBELLAR_GM)
 SMALLEST_DIFFERENCE = 2.0
-"""Smallest distance of ventricles and tissue, in robust standard deviations of tissue, at which the image decides what
-is CSF. Below it (SWI, T2* with a short echo time) the atlas does."""
+"""Smallest distance of ventricles and grey (and white) matter, in robust standard deviations of that tissue, at which
+the image decides what is CSF. Below it (SWI, T2* with a short echo time) the atlas does."""
+SMALLEST_CORE = 20
+"""Voxels of ventricle away from its wall that are enough to know the signal of CSF."""
 
 
 def tissue_without_t1w(
@@ -47,7 +49,7 @@ def tissue_without_t1w(
         if number in FREESURFER_REGIONS:
             place[atlas == number] = GM if FREESURFER_REGIONS[number] in GREY else WM
     in_atlas = np.isin(atlas, list(FREESURFER_CSF))
-    threshold = csf_threshold(np.asarray(image.data, np.float32), brain, atlas, place > 0)
+    threshold = csf_threshold(np.asarray(image.data, np.float32), brain, atlas, place)
     warnings = []
     if threshold is None:
         csf = in_atlas
@@ -61,7 +63,7 @@ def tissue_without_t1w(
 
 
 def csf_threshold(
-    values: npt.NDArray, brain: npt.NDArray[np.bool_], atlas: npt.NDArray, matter: npt.NDArray[np.bool_]
+    values: npt.NDArray, brain: npt.NDArray[np.bool_], atlas: npt.NDArray, matter: npt.NDArray[np.uint8]
 ) -> float | None:
     """Return the signal above which a voxel is CSF: halfway from the brain's tissue to the ventricles.
 
@@ -74,21 +76,22 @@ def csf_threshold(
     atlas
         FreeSurfer numbers on its grid.
     matter
-        Grey and white matter by the atlas.
+        2 grey and 3 white matter by the atlas, 0 elsewhere.
 
     Returns
     -------
-    None if the ventricles are not clearly brighter than tissue.
+    None if the ventricles are not clearly brighter than both.
     """
     ventricles = brain & np.isin(atlas, VENTRICLES)
     core = ndimage.binary_erosion(ventricles)
-    ventricles = core if np.count_nonzero(core) >= 20 else ventricles
-    tissue = values[brain & matter]
-    if not ventricles.any() or not tissue.size:
+    ventricles = core if np.count_nonzero(core) >= SMALLEST_CORE else ventricles
+    tissues = [values[brain & (matter == label)] for label in (GM, WM)]
+    if not ventricles.any() or not all(part.size for part in tissues):
         return None
-    middle = float(np.median(tissue))
-    spread = 1.4826 * float(np.median(np.abs(tissue - middle)))  # of a Gaussian with this median deviation
     fluid = float(np.median(values[ventricles]))
-    if fluid - middle < SMALLEST_DIFFERENCE * max(spread, 1e-6):
-        return None
-    return (middle + fluid) / 2
+    for part in tissues:
+        middle = float(np.median(part))
+        spread = 1.4826 * float(np.median(np.abs(part - middle)))  # of a Gaussian with this median deviation
+        if fluid - middle < SMALLEST_DIFFERENCE * max(spread, 1e-6):
+            return None
+    return (float(np.median(np.concatenate(tissues))) + fluid) / 2

@@ -1,6 +1,6 @@
 import pytest
 
-from mbseg_bids.bids.reuse import check_reuse_folders, find_reusable
+from mbseg_bids.bids.reuse import check_reuse_folders, find_reusable, without_t1w
 from mbseg_bids.errors import UsageError
 
 
@@ -59,3 +59,12 @@ def test_folders_must_exist(tmp_path):
         check_reuse_folders({"x": tmp_path / "no"}, None)
     with pytest.raises(UsageError, match="--fs-subjects-dir"):
         check_reuse_folders({}, tmp_path / "no")
+
+
+def test_without_a_t1w_only_an_aseg_that_brings_its_t1w_is_reused(tmp_path):
+    files = {role: tmp_path / role for role in ("aseg", "t1w_aseg_space", "brain_mask", "wmh_mask")}
+    kept, (warning,) = without_t1w(files)
+    assert kept == {role: files[role] for role in ("aseg", "t1w_aseg_space")}
+    assert warning.endswith("where it lies: brain_mask, wmh_mask")
+    assert without_t1w({"aseg": files["aseg"]})[0] == {}
+    assert without_t1w({}) == ({}, [])

@@ -85,6 +85,27 @@ def test_segmentation_elsewhere_is_registered_by_its_own_t1w(head, tmp_path, mon
     assert dice(regions == DEEP_GM, aseg == LEFT_PUTAMEN) > 0.85
 
 
+def test_segmentation_is_brought_to_t2star_by_its_t1w_where_the_session_has_none(head, tmp_path, monkeypatch):
+    """It lies 5 mm off by its header, as of another scan."""
+    image, aseg, brain, _ = head
+    t2star = scan("T2starw", image.affine, SHAPE, seed=5)[0]
+    off = rigid((2, 0, -2), (3.0, 0.0, -4.0)) @ image.affine
+    monkeypatch.chdir(tmp_path)
+    node = SegmentRegions(
+        anat=write_volume(tmp_path / "t2star.nii.gz", t2star),
+        contrast="T2starw",
+        brain=write_volume(tmp_path / "mask.nii.gz", image.with_data(brain.astype(np.uint8))),
+        template_to_anat=str(tmp_path / "field.nii.gz"),
+        aseg=write_volume(tmp_path / "aseg.nii.gz", Volume(aseg, off)),
+        t1w_aseg_space=write_volume(tmp_path / "orig.nii.gz", Volume(image.data, off)),
+    )
+    found = node.run().outputs
+    regions = np.asarray(nib.load(found.regions).dataobj)
+    assert dice(regions == CEREBRAL_WM, aseg == LEFT_WM) > 0.9
+    assert dice(regions == DEEP_GM, aseg == LEFT_PUTAMEN) > 0.85
+    assert set(found.record["reuse"]) == {"aseg", "t1w_aseg_space"}
+
+
 def test_segmentation_of_another_image_is_refused(head, tmp_path, monkeypatch):
     """Its T1w registers, but the labels are not of that T1w."""
     image, aseg, _, run = head

@@ -198,3 +198,17 @@ def test_other_weights_under_the_same_name_are_not_taken_from_the_cache(tmp_path
         workflow = init_detection_wf(settings=Settings().override(detection={"weights": str(path)}))
         states.append(workflow.get_node("classify").inputs.weights_state)
     assert states[0] != states[1]
+
+
+def test_a_contrast_that_is_not_there_is_a_channel_of_zeros(inputs, results, weights, tmp_path):
+    others = ("t2w_det", "t1w_det")
+    without = run({name: path for name, path in inputs.items() if name not in others}, weights, tmp_path / "a")
+    t2star = nib.load(inputs["t2star_det"])
+    empty = tmp_path / "empty.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(t2star.shape, np.float32), t2star.affine), empty)
+    zeros = run(inputs | dict.fromkeys(others, str(empty)), weights, tmp_path / "b")
+    found, expected, whole = (
+        np.asanyarray(nib.load(outputs["cmb_probseg"]).dataobj) for outputs in (without, zeros, results)
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(found, whole)
