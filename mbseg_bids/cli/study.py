@@ -104,7 +104,7 @@ def _run(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> int:
     import sys
 
-    from mbseg_bids.learning.study import collect
+    from mbseg_bids.learning.study import collect, summarise
     from mbseg_bids.learning.study_figures import write_figures
 
     table, missing = collect(args.study)
@@ -117,6 +117,7 @@ def _collect(args: argparse.Namespace) -> int:
         raise CannotWriteError(f"cannot write to {out}: {error}", "give another folder to --out") from error
     if missing:
         print(f"{missing} runs are not done", file=sys.stderr)
+    print(summarise(table).to_string(index=False, float_format="{:.4g}".format))
     print(table["scale"].iloc[0], *(f"wrote {path}" for path in (out / "study.tsv", *figures)), sep="\n")
     return 0
 

@@ -19,7 +19,7 @@ from mbseg_bids.learning.initial import starting_network
 from mbseg_bids.learning.interruption import StopRequest
 from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
 from mbseg_bids.learning.rotation import NONE, Augmentation
-from mbseg_bids.learning.stages import MICROBLEED_STAGE, Sets, check_sets, train_stage
+from mbseg_bids.learning.stages import MICROBLEED_STAGE, Sets, as_in_training, check_sets, train_stage
 from mbseg_bids.learning.training_log import QUIET, Display
 
 FACTORS: dict[str, tuple[float, ...]] = {
@@ -175,7 +175,9 @@ def run_study(
     runs = plan.runs()
     _check(plan, runs, sets)
     _claim(out, plan, sets)
-    scored = [_few(patches, plan.score_patches, plan.seed) for patches in (sets.validation, sets.test)]
+    # The same patches in all runs: what is drawn must not depend on the seed of a run.
+    base = replace(MICROBLEED_STAGE, seed=plan.seed)
+    scored = [_few(as_in_training(patches, base), plan.score_patches) for patches in (sets.validation, sets.test)]
     mine = [run for n, run in enumerate(runs) if n % shard[1] == shard[0] - 1]
     waiting = [run for run in mine if not _result_path(out, run).is_file()]
     report(f"{len(runs)} runs, {len(mine)} in this shard, {len(waiting)} to do; {plan.scale}")
@@ -240,6 +242,15 @@ def collect(out: Path) -> tuple[pd.DataFrame, int]:
     return pd.DataFrame(rows), len(missing)
 
 
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over repetitions: a row for each factor and value, in the order of the study."""
+    measures = ["accuracy", "sensitivity", "specificity"]
+    means = table.groupby(["factor", "value", "set"], sort=False)[measures].mean().unstack("set")
+    means.columns = [f"{name}_{measure}" for measure, name in means.columns]
+    ordered = [f"{name}_{measure}" for name in ("validation", "test") for measure in measures]
+    return means[ordered].reset_index()
+
+
 def read_plan(out: Path) -> Plan:
     """Return the plan of the study in a folder.
 
@@ -288,12 +299,13 @@ def _claim(out: Path, plan: Plan, sets: Sets) -> None:
         raise UsageError(f"{out} holds a study with other {', '.join(differing)}", "give another folder to --out")
 
 
-def _few(patches: PatchSet, most: int | None, seed: int) -> PatchSet:
+def _few(patches: PatchSet, most: int | None) -> PatchSet:
+    """Thin each kind out evenly."""
     if most is None:
         return patches
-    rng = np.random.default_rng([seed, 7])
-    members = [rng.permutation(np.flatnonzero(patches.kinds == number))[:most] for number in KINDS.values()]
-    return patches.select(np.sort(np.concatenate(members)))
+    members = [np.flatnonzero(patches.kinds == number) for number in KINDS.values()]
+    thinned = [m[np.linspace(0, len(m) - 1, most).astype(int)] if len(m) > most else m for m in members]
+    return patches.select(np.sort(np.concatenate(thinned)))
 
 
 def _result_path(out: Path, run: Run) -> Path:
