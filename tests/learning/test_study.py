@@ -115,6 +115,10 @@ def test_the_table_is_tidy_and_says_what_is_missing(tmp_path):
     faster = table[(table["factor"] == "rate") & (table["value"] == 0.01)]
     assert sorted(set(faster["accuracy"])) == [0.79, 0.8]
     assert len(faster) == 4
+    means = study.summarise(table)
+    assert means["factor"].tolist() == ["freeze", "freeze", "rate", "rate", "rotations", "rotations"]
+    assert means["test_accuracy"].tolist() == pytest.approx([0.89, 0.895, 0.895, 0.795, 0.895, 0.915])
+    assert means["validation_sensitivity"].tolist() == pytest.approx([0.79, 0.795, 0.795, 0.695, 0.795, 0.815])
 
 
 def test_figures_show_the_means_and_the_scale(tmp_path):
