@@ -23,6 +23,8 @@ class InputSettings:
     """Suffixes (or ``acq-swi_T2starw``-like endings) of the T2*-weighted image, best first; empty: every known name."""
     t2star_echo: str = "mean"
     """Of a multi-echo magnitude: ``mean`` of the echoes from 10 to 45 ms, or the number of one echo."""
+    required: tuple[str, ...] = ()
+    """Contrasts (``T1w``, ``T2w``) without which a session does not run; ``T2starw`` is always needed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class DetectionSettings:
     ratio_threshold: float = 1.2
     """Smallest mean-of-ring / voxel intensity quotient that keeps a border voxel."""
     ratio_threshold_deep_gm: float = 1.4
+    second_look: bool = True
+    """Judge what the ratio rule leaves by shape and surroundings; without it, the method of the paper alone."""
+    second_look_threshold: float = 0.3
+    """Smallest probability, after the second look, of a lesion: below, it is a mimic."""
+    definite_threshold: float = 0.7
+    """Smallest probability, after the second look, of a definite lesion: below, it is a possible one."""
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""
     seed_quotient: float = 1.2

@@ -35,13 +35,13 @@ def main() -> None:
     bids, derivatives, work = args.out / "bids", args.out / "derivatives", args.out / "work"
     for folder in (bids, derivatives, work):
         shutil.rmtree(folder, ignore_errors=True)
-    simulate = ["--participants", "2", "--sessions", "2", "1", "--seed", str(args.seed)]
+    simulate = ["--participants", "2", "--sessions", "2", "1", "--lesions", "4", "8", "--seed", str(args.seed)]
     run("Simulate two participants, one with two sessions", "mbseg", "simulate", bids, *simulate)
     options = ["-w", work, "--n-cpus", str(args.n_procs), "--config-file", CONFIG, "--skip-bids-validation"]
     run("Participant level", "mbseg-bids", bids, derivatives, "participant", *options)
     run("Group level", "mbseg-bids", bids, derivatives, "group")
     truth = bids / "derivatives" / "truth"
-    evaluate = ["--out", args.out / "agreement", "--minimum-volume", "8"]
+    evaluate = ["--out", args.out / "agreement", "--minimum-volume", "5"]
     run("Agreement with the simulated truth", "mbseg", "evaluate", truth, derivatives, *evaluate)
     print("\nReports to open in a browser:")
     for report in sorted(derivatives.glob("*.html")):

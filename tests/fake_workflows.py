@@ -34,8 +34,8 @@ def _save_like(path, name, data, folder):
 
 
 class _AnatomyInputs(BaseInterfaceInputSpec):
-    t1w = File(exists=True, mandatory=True)
-    t2w = File(exists=True, mandatory=True)
+    t1w = File(exists=True)
+    t2w = File(exists=True)
     t2star = File(exists=True, mandatory=True)
     aseg = File(exists=True)
 
@@ -65,7 +65,8 @@ class FakeAnatomy(SimpleInterface):
             raise UnreadableDataError("the T2* image is too bright", "scan again")
         files = {}
         for name in anatomy.OUTPUTS:
-            source = self.inputs.t1w if "t1w" in name and "det" not in name else self.inputs.t2star
+            in_t1w = isdefined(self.inputs.t1w) and "t1w" in name and "det" not in name
+            source = self.inputs.t1w if in_t1w else self.inputs.t2star
             kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
             image = nib.load(source)
             files[name] = _save_like(source, name, (np.asarray(image.dataobj) > 90).astype(kind), runtime.cwd)
@@ -120,8 +121,10 @@ def _workflow(name, interface, inputs, outputs):
     return workflow
 
 
-def init_anatomy_wf(*, name, settings, omp_nthreads, **_):
-    return _workflow(name, FakeAnatomy(), list(anatomy.INPUTS), anatomy.OUTPUTS)
+def init_anatomy_wf(*, name, settings, omp_nthreads, contrasts, **_):
+    """Take the inputs of these contrasts only and give their outputs only, as the real one does."""
+    keys = [anatomy.KEYS[contrast] for contrast in contrasts]
+    return _workflow(name, FakeAnatomy(), [*keys, *anatomy.INPUTS[3:]], anatomy.outputs_with(contrasts))
 
 
 def init_detection_wf(*, name, settings):
@@ -131,7 +134,7 @@ def init_detection_wf(*, name, settings):
 def init_lesions_in_space_wf(*, name, space):
     """Pass the lesions on as they are."""
     workflow = Workflow(name=name)
-    fields = ["labels", "t1w", "t1w_to_t2star", "t1w_to_template"]
+    fields = ["labels", *(["anat_to_t2star", "anat_to_template"] if space == "template" else ["t1w", "t1w_to_t2star"])]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name="outputnode")
     workflow.connect([(inputnode, outputnode, [("labels", "cmb_dseg"), ("labels", "cmb_mask")])])

@@ -1,6 +1,7 @@
 """The methods text: what was really done, with versions, ready to be put into a paper."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         "# Methods",
         f"Cerebral microbleeds were segmented with mbseg-bids {versions['mbseg-bids']}, which follows Dadar et al. "
-        f"(2022), on the T1w, T2w and T2*-weighted images of {_count(len(sessions), 'session')}.",
+        f"(2022), on the {_contrasts(sessions)} images of {_count(len(sessions), 'session')}.",
         _inputs(sessions),
         _anatomy(sessions, versions, settings["anatomy"]),
         _detection(settings["detection"], versions, last.get("detection") or {}),
@@ -72,7 +73,7 @@ def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
 def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
     echoes = sum("mean of" in s["inputs"].get("T2starw", {}).get("reason", "") for s in sessions)
     borrowed = sum("this session has none" in s["inputs"].get("T1w", {}).get("reason", "") for s in sessions)
-    texts = []
+    texts = _missing(sessions)
     if echoes:
         texts.append(f"The T2*-weighted image was the mean of several echoes in {_count(echoes, 'session')}.")
     if borrowed:
@@ -80,11 +81,51 @@ def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(texts)
 
 
+def _contrasts(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return the contrasts that at least one session has, for a sentence."""
+    some = _others(sessions)
+    return f"{', '.join(some)} and T2*-weighted" if some else "T2*-weighted"
+
+
+def _others(sessions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return T1w, T2w or both: those that at least one session has."""
+    lacking = [set(session.get("missing_contrasts") or ()) for session in sessions]
+    return [contrast for contrast in ("T1w", "T2w") if any(contrast not in missing for missing in lacking)]
+
+
+def _registered(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was registered to what, up to the name of the template."""
+    others = _others(sessions)
+    if not others:
+        return "The T2*-weighted image was registered"
+    anatomical = "T1w" if "T1w" in others else "T2w"
+    was = "were" if len(others) > 1 else "was"
+    return f"{' and '.join(others)} {was} registered rigidly to the T2*-weighted image, and the {anatomical}"
+
+
+def _missing(sessions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return sentences on contrasts that sessions do not have, and what was done without them."""
+    lacking = Counter(tuple(session.get("missing_contrasts") or ()) for session in sessions)
+    texts = [
+        f"{_count(n, 'session')} had no {' and no '.join(missing)}: the network saw the other contrasts only, with "
+        "zeros in place of what was missing."
+        for missing, n in sorted(lacking.items())
+        if missing
+    ]
+    if any("T1w" in missing for missing in lacking):
+        texts.append(
+            "Without a T1w, the brain was outlined on the T2w, or else on the T2*-weighted image, which was "
+            "registered to the template with its intensities inverted; cerebrospinal fluid was found by its signal, "
+            "grey and white matter and all regions came from the atlas on the template."
+        )
+    return texts
+
+
 def _anatomy(sessions: Sequence[Mapping[str, Any]], versions: Mapping[str, str], settings: Mapping[str, Any]) -> str:
     text = (
         "Each image was corrected for intensity bias with N4 (Tustison 2010; "
-        f"SimpleITK {versions.get('SimpleITK', 'n/a')}). T1w and T2w were registered rigidly to the T2*-weighted "
-        "image, and the T1w to the ICBM152 template, affinely and deformably "
+        f"SimpleITK {versions.get('SimpleITK', 'n/a')}). {_registered(sessions)} to the ICBM152 template, affinely and "
+        "deformably "
         f"({'2 mm' if settings['registration'] == 'coarse' else '1 mm'}), with Greedy (Yushkevich 2016; picsl-greedy "
         f"{versions.get('picsl-greedy', 'n/a')}). Each registration was checked by image similarity and brain overlap. "
         "Intensities were standardised linearly to 0-100 inside the brain mask."

@@ -17,6 +17,12 @@ from mbseg_bids.settings import InputSettings
 CONTRASTS = ("T1w", "T2w", "T2starw")
 """BIDS suffix by which each contrast is known everywhere in this package."""
 
+CHANNELS = ("T2starw", "T2w", "T1w")
+"""The contrasts in the order of the network's channels, in which they are listed for readers."""
+
+TITLES = {"T2starw": "T2*", "T2w": "T2w", "T1w": "T1w"}
+"""Contrasts as they are called in sentences."""
+
 FILTER_KEYS = {"t1w": "T1w", "t2w": "T2w", "t2starw": "T2starw", "t2star": "T2starw"}
 """Keys of a filter file that are used; files made for other apps have more."""
 
@@ -50,6 +56,37 @@ class Session:
     def label(self) -> str:
         """``sub-X`` or ``sub-X_ses-Y``."""
         return session_label(self.participant, self.session)
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """Contrasts it has, in the order of the network's channels."""
+        return tuple(contrast for contrast in CHANNELS if contrast in self.images)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Contrasts it lacks, in the same order."""
+        return tuple(contrast for contrast in CHANNELS if contrast not in self.images)
+
+
+def missing_contrast_warnings(contrasts: Sequence[str]) -> list[str]:
+    """Return what a reader must know of a session that lacks T1w or T2w; nothing if it has all three contrasts.
+
+    Parameters
+    ----------
+    contrasts
+        Those it has; T2starw is one of them.
+    """
+    missing = [contrast for contrast in ("T1w", "T2w") if contrast not in contrasts]
+    if not missing:
+        return []
+    seen = " and ".join(TITLES[contrast] for contrast in CHANNELS if contrast in contrasts)
+    sentences = [f"no {' and no '.join(missing)}: the network saw {seen} only; it is best with all three contrasts"]
+    if "T1w" in missing:
+        anatomy = next(TITLES[contrast] for contrast in ("T2w", "T2starw") if contrast in contrasts)
+        sentences.append(
+            f"no T1w: brain and CSF come from {anatomy}, regions from the template; they are coarser than from a T1w"
+        )
+    return sentences
 
 
 def session_label(participant: str, session: str | None) -> str:
@@ -189,15 +226,24 @@ class _Query:
                 chosen[contrast] = selected
                 if selected.ambiguous:
                     warnings.append(f"{contrast}: {selected.reason}; a filter file can choose another")
-            missing = [contrast for contrast in CONTRASTS if contrast not in chosen]
-            if missing:
-                raise MissingImageError(
-                    f"{session_label(participant, session)} has no {' and no '.join(missing)}",
-                    "all of T1w, T2w and T2starw are needed; a filter file can name them",
-                )
+            self._require(session_label(participant, session), chosen)
+            warnings += missing_contrast_warnings(tuple(chosen))
         except MbsegError as problem:
             return Session(participant, session, chosen, tuple(warnings), problem)
         return Session(participant, session, chosen, tuple(warnings))
+
+    def _require(self, label: str, chosen: Mapping[str, Selected]) -> None:
+        """Raise MissingImageError if T2*, or a contrast that the user insists on, is not among the images."""
+        needed = {*self.settings.required, "T2starw"}
+        missing = [contrast for contrast in CONTRASTS if contrast in needed and contrast not in chosen]
+        if missing:
+            asked = [contrast for contrast in missing if contrast != "T2starw"]
+            remedy = "T2starw is always needed" if "T2starw" in missing else ""
+            if asked:
+                remedy += f"{', and ' if remedy else ''}--require-contrasts asks for {' and '.join(asked)}"
+            raise MissingImageError(
+                f"{label} has no {' and no '.join(missing)}", f"{remedy}; a filter file can name the images"
+            )
 
     def _select(self, contrast: str, candidates: list[Candidate]) -> Selected | None:
         return select(candidates, filtered=contrast in self.filters, echo=self.settings.t2star_echo)

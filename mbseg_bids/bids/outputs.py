@@ -8,7 +8,7 @@ from typing import Any
 
 from mbseg_bids import __version__
 from mbseg_bids.bids.files import write_json, write_text
-from mbseg_bids.bids.inputs import session_label
+from mbseg_bids.bids.inputs import CHANNELS, CONTRASTS, session_label
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.labels import REGIONS
 
@@ -33,6 +33,13 @@ _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their me
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
 _PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the brain, on the grid as acquired."
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
+
+
+CONTRASTS_COLUMN = {
+    "Description": "Contrasts that the session has and the network saw, comma-separated, the same in every row. "
+    "With no T1w or T2w, lesions do not compare with those found on T2starw,T2w,T1w."
+}
+"""Column ``contrasts`` of the lesion table and the table of candidates: rows of many sessions are often joined."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,27 @@ def derivative_path(
     return folder / ("_".join([*parts, suffix]) + extension)
 
 
+def outputs_of(contrasts: Iterable[str], spaces: Iterable[str], template: str) -> list[Output]:
+    """Return the files that a session with these contrasts leaves.
+
+    Parameters
+    ----------
+    contrasts
+        Images the session has. Without a T1w there is no space of the T1w.
+    spaces
+        ``T1w``, ``template`` or both, beside the T2* grid.
+    template
+        BIDS name of the template.
+    """
+    have = set(contrasts)
+    outputs = [output for output in NATIVE_OUTPUTS if output.suffix not in CONTRASTS or output.suffix in have]
+    if "T1w" in spaces and "T1w" in have:
+        outputs += T1W_OUTPUTS
+    if "template" in spaces:
+        outputs += template_outputs(template)
+    return outputs
+
+
 def output_path(output: Output, participant: str, session: str | None) -> Path:
     """Return the path of an output of one session, relative to the output folder."""
     return derivative_path(
@@ -153,7 +181,7 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
     output
         Which output.
     images
-        Input files by contrast.
+        Input files by contrast, of those the session has.
     bids_dir
         Root of the input dataset.
     """
@@ -161,10 +189,17 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
     reference = {"T2starw": "T2starw", "T1w": "T1w"}.get(output.space or "")
     if reference:
         metadata["SpatialReference"] = bids_uri(next(iter(images[reference])), bids_dir)
-    metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in output.contrasts for p in images[contrast]]
+    used = [contrast for contrast in output.contrasts if contrast in images]
+    metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in used for p in images[contrast]]
+    if output.source[1].startswith(("cmb_", "candidates_")):
+        metadata["Contrasts"] = [contrast for contrast in CHANNELS if contrast in images]
+        missing = [contrast for contrast in CHANNELS if contrast not in images]
+        if missing:
+            metadata["Description"] += f" Found without {' and '.join(missing)}, which the session does not have."
     if output.table in ("lesions", "candidates"):
         metadata |= describe_columns(output.table)
         metadata["index"] = metadata["index"] | {"Format": "integer"}
+        metadata["contrasts"] = CONTRASTS_COLUMN
     elif output.table == "regions":
         metadata |= {
             "index": {"Description": "Value in the image.", "Format": "integer"},
@@ -226,7 +261,8 @@ def _doi_url(doi: str) -> str:
 _README = """\
 # Cerebral microbleeds
 
-Made by mbseg-bids from a BIDS dataset with T1w, T2w and T2*-weighted images, after Dadar et al. 2022.
+Made by mbseg-bids from a BIDS dataset with T1w, T2w and T2*-weighted images, after Dadar et al. 2022. A session without
+T1w or T2w says so in its report, in `Contrasts` of the `.json` files, and in the column `contrasts` of the tables.
 
 - `sub-X.html`: report of a participant; open it first.
 - `sub-X/[ses-Y/]anat/*_space-T2starw_label-CMB_mask.nii.gz`: microbleeds on the grid of the T2*-weighted image.

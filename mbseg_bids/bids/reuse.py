@@ -71,6 +71,20 @@ def find_reusable(
     return found
 
 
+def without_t1w(found: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Return what can be reused in a session without a T1w of its own, and a sentence about the rest.
+
+    Everything lies in the space of a T1w. An ``aseg`` whose T1w came with it is brought over by registering that T1w;
+    nothing tells where the others lie.
+    """
+    kept = dict(found) if {"aseg", "t1w_aseg_space"} <= set(found) else {}
+    kept = {role: path for role, path in kept.items() if role in ("aseg", "t1w_aseg_space")}
+    dropped = [role for role in found if role not in kept]
+    if not dropped:
+        return kept, []
+    return kept, [f"not reused, as the session has no T1w that says where it lies: {', '.join(sorted(dropped))}"]
+
+
 def _derivative(root: Path, participant: str, session: str | None, role: str) -> Path | None:
     for folder in _anat_folders(root, participant, session):
         for ending in _DERIVATIVES[role]:

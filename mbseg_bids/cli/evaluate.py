@@ -1,78 +1,180 @@
-"""``mbseg evaluate``: how well a result agrees with the truth, lesion by lesion."""
+"""``mbseg evaluate``: how well a result agrees with the truth, patch by patch and lesion by lesion."""
 
 import argparse
-import sys
+import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-COLUMNS = {
-    "participant_id": "participant",
-    "session_id": "session",
-    "region": "region",
-    "n_truth": "true",
-    "n_detected": "found",
-    "n_missed": "missed",
-    "n_predicted": "predicted",
-    "n_false": "false",
-    "sensitivity": "sensitivity",
-    "precision": "precision",
-    "dice": "Dice",
-    "false_per_scan": "false/scan",
+ACTIONS = {
+    "trees": "lesions of two derivative trees: sensitivity, precision, Dice, false lesions a scan",
+    "patches": "labelled patches: accuracy, sensitivity, specificity of a network",
+    "sweep": "sensitivity and precision against the thresholds of post-processing (Dadar et al. 2022, Figure 10)",
+    "calibration": "whether the probability of the second look means what it says",
+    "agreement": "agreement of two readers or methods, neither of which is the truth",
 }
+DEFAULT_ACTION = "trees"
+"""What ``mbseg evaluate TRUTH RESULT`` means."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``mbseg evaluate``."""
-    parser.add_argument("truth_tree", type=Path, help="derivatives/truth of a simulated dataset, or alike")
-    parser.add_argument("result_tree", type=Path, help="output folder of mbseg-bids")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write scores.tsv and lesions.tsv here")
-    parser.add_argument(
-        "--minimum-volume",
-        type=float,
-        default=8.0,
-        metavar="MM3",
-        help="smaller true lesions count neither as missed nor, where found, as false (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--match",
-        choices=("overlap", "distance"),
-        default="overlap",
-        help="overlap: any common voxel, as in Dadar et al. 2022; distance: centroids, one to one",
-    )
-    parser.add_argument(
-        "--maximum-distance", type=float, default=5.0, metavar="MM", help="for --match distance (default: %(default)s)"
-    )
+    """Add the actions and their options."""
+    parser.usage = "mbseg evaluate [-h] [ACTION] ...  (without ACTION: trees)"
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", prog="mbseg evaluate")
+    parsers = {name: actions.add_parser(name, help=text, description=text) for name, text in ACTIONS.items()}
+    for name, action in parsers.items():
+        {
+            "trees": _add_trees,
+            "patches": _add_patches,
+            "sweep": _add_sweep,
+            "calibration": _add_calibration,
+            "agreement": _add_agreement,
+        }[name](action)
+        _add_common(action)
+
+
+def with_action(arguments: list[str]) -> list[str]:
+    """Return the arguments of ``mbseg evaluate ...`` with the action put in where it was left out."""
+    place = arguments.index("evaluate") + 1
+    first = arguments[place : place + 1]
+    if not first or first[0] in (*ACTIONS, "-h", "--help"):
+        return arguments
+    return [*arguments[:place], DEFAULT_ACTION, *arguments[place:]]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the scores and write them; return 1 if a scan of the truth has no result, else 0."""
-    from mbseg_bids.errors import CannotWriteError
-    from mbseg_bids.evaluation.trees import score_trees
+    """Run the chosen action; return 1 if a scan of the truth has no result, else 0."""
+    return getattr(importlib.import_module("mbseg_bids.cli.evaluate_actions"), args.action)(args)
 
-    score = score_trees(
-        args.truth_tree,
-        args.result_tree,
-        rule=args.match,
-        maximum_distance=args.maximum_distance,
-        minimum_volume=args.minimum_volume,
+
+def _add_trees(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    _add_lesion_options(parser)
+    _add_match(parser, "both")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pooled scores as Markdown tables too")
+
+
+def _add_patches(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("patches", type=Path, nargs="+", help=".npz patch sets, or folders of them")
+    parser.add_argument(
+        "--weights", default="default", metavar="NAME_OR_FILE", help="shipped weights or a file (default: %(default)s)"
     )
-    table = score.table()
-    # A scan's regions are in the file; on screen the whole scan, and the regions pooled.
-    shown = table[(table["region"] == "all") | (table["participant_id"] == "all")]
-    print(shown[list(COLUMNS)].rename(columns=COLUMNS).to_string(index=False, na_rep="n/a", float_format="%.3f"))
-    for participant, session in score.missing:
-        print(f"no result for {participant} {session}", file=sys.stderr)
-    if args.out is not None:
-        import pandas as pd
+    parser.add_argument(
+        "--threshold", type=_share, default=0.5, help="smallest probability of a positive (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
-        lesions = pd.concat(
-            scan.lesions.assign(participant_id=scan.participant, session_id=scan.session) for scan in score.scans
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    for name, text in (
+        ("ratio", "of the intensity ratio (default: 1.0 to 2.0 by 0.1)"),
+        ("probability", "of the network's probability (default: 0.5 to 0.95 by 0.05)"),
+        ("lesion-probability", "of the second look (default: 0 to 0.95 by 0.05, where the result has one)"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=_not_negative, nargs="*", metavar="T", help=f"thresholds {text}; no number: leave it out"
         )
-        first = ["participant_id", "session_id"]
-        lesions = lesions[[*first, *(column for column in lesions if column not in first)]]
+    parser.add_argument("--config-file", type=Path, metavar="FILE", help="settings of the run (TOML), if not default")
+    _add_lesion_options(parser)
+    _add_match(parser, "overlap")
+    _add_figure_options(parser)
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    _add_truth_and_result(parser)
+    parser.add_argument(
+        "--score",
+        choices=("lesion_probability", "probability_mean", "probability_max"),
+        default="lesion_probability",
+        help="column of the table of candidates (default: %(default)s)",
+    )
+    parser.add_argument("--bins", type=_count, default=10, metavar="N", help="of equal width (default: %(default)s)")
+    _add_lesion_options(parser)
+    _add_match(parser, "overlap")
+    _add_figure_options(parser)
+
+
+def _add_agreement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first_tree", type=Path, help="derivative tree of the one reader")
+    parser.add_argument("second_tree", type=Path, help="derivative tree of the other")
+    _add_lesion_options(parser, minimum_diameter=0.0)
+    _add_match(parser, "distance")
+
+
+def _add_truth_and_result(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("truth_tree", type=Path, help="derivatives/truth of a simulated dataset, or alike")
+    parser.add_argument("result_tree", type=Path, help="output folder of mbseg-bids")
+
+
+def _add_figure_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--note", default="", metavar="TEXT", help="line under the figures: what the data are")
+
+
+def _add_match(parser: argparse.ArgumentParser, default: str) -> None:
+    rules = ("overlap", "distance")
+    parser.add_argument(
+        "--match",
+        choices=(*rules, "both") if default == "both" else rules,
+        default=default,
+        help="overlap: any common voxel, as in Dadar et al. 2022; distance: centroids, one to one "
+        "(default: %(default)s)",
+    )
+
+
+def _add_lesion_options(parser: argparse.ArgumentParser, minimum_diameter: float = 2.0) -> None:
+    parser.add_argument(
+        "--minimum-diameter",
+        type=_not_negative,
+        default=minimum_diameter,
+        metavar="MM",
+        help="true lesions of smaller equal-sphere diameter count neither as missed nor, where found, as false "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minimum-volume",
+        type=_not_negative,
+        default=0.0,
+        metavar="MM3",
+        help="the same by volume; where both are given, a lesion must reach both (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--maximum-distance",
+        type=_positive,
+        default=5.0,
+        metavar="MM",
+        help="between matched centroids (default: %(default)s)",
+    )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write tables (and figures) here")
+    parser.add_argument(
+        "--resamples",
+        type=_whole,
+        default=2000,
+        metavar="N",
+        help="bootstrap samples of participants for the intervals; 0: none (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=_whole, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--level", type=_share, default=0.95, help="coverage of the intervals (default: %(default)s)")
+
+
+def _number(kind: type, allowed: Callable[[float], bool], text: str) -> Callable[[str], Any]:
+    def parse(value: str) -> Any:
         try:
-            args.out.mkdir(parents=True, exist_ok=True)
-            for name, rows in (("scores.tsv", table), ("lesions.tsv", lesions)):
-                rows.to_csv(args.out / name, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-        except OSError as error:
-            raise CannotWriteError(f"cannot write to {args.out}: {error}", "give another folder to --out") from error
-    return 1 if score.missing else 0
+            number = kind(value)
+        except ValueError:
+            number = None
+        if number is None or not allowed(number):
+            raise argparse.ArgumentTypeError(f"{value!r} is not {text}")
+        return number
+
+    return parse
+
+
+_not_negative = _number(float, lambda x: 0 <= x < float("inf"), "a number from 0 up")
+_positive = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
+_whole = _number(int, lambda x: x >= 0, "a whole number from 0 up")
+_share = _number(float, lambda x: 0 < x < 1, "a number between 0 and 1")
+_count = _number(int, lambda x: x >= 1, "a whole number from 1 up")

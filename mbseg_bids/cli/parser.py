@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 from mbseg_bids import __version__
+from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
-from mbseg_bids.settings import Device, RegistrationPreset, Settings, from_toml
+from mbseg_bids.settings import Settings, from_toml
 
 LEVELS = ("participant", "group")
-OUTPUT_SPACES = ("T1w", "template")
-DEVICES = get_args(Device)
-PRESETS = get_args(RegistrationPreset)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``mbseg-bids``."""
     parser = _Parser(
         prog="mbseg-bids",
-        description="Segment cerebral microbleeds on the T1w, T2w and T2*-weighted images of a BIDS dataset.",
+        description="Segment cerebral microbleeds on the T2*-weighted, T1w and T2w images of a BIDS dataset; without "
+        "T1w, T2w or both it runs on what there is and says so.",
         epilog="Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing "
         "selected; 64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary.",
     )
@@ -148,6 +147,13 @@ def _add_selection(group: Any) -> None:
         metavar="{mean,N}",
         help="of a multi-echo magnitude: the mean of the echoes from 10 to 45 ms, or echo N (default: mean)",
     )
+    add(
+        "--require-contrasts",
+        nargs="*",
+        metavar="CONTRAST",
+        help="T1w, T2w or both: do not run sessions without them (default: run with what is there, and warn; a "
+        "T2*-weighted image is always needed)",
+    )
 
 
 def _add_reuse(group: Any) -> None:
@@ -168,6 +174,15 @@ def _add_method(group: Any) -> None:
     add("--ratio-threshold", type=float, metavar="R", help="smallest ring / voxel intensity ratio (default: 1.2)")
     add("--ratio-threshold-deep-gm", type=float, metavar="R", help="the same in deep grey matter (default: 1.4)")
     add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
+    add(
+        "--no-second-look",
+        dest="second_look",
+        action="store_false",
+        default=None,
+        help="keep whatever passes the ratio rule: the method of the paper alone",
+    )
+    add("--second-look-threshold", type=float, metavar="P", help="smallest probability after it, of a lesion (0.3)")
+    add("--definite-threshold", type=float, metavar="P", help="smallest probability after it, of a definite one (0.7)")
     add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
     add("--weights", metavar="NAME|FILE", help="shipped weights, or a safetensors file (default: default)")
     add("--registration", metavar="{default,coarse}", help="coarse: 2 mm template registration, for demos and tests")
@@ -206,12 +221,19 @@ def _add_running(group: Any) -> None:
 
 
 _OPTION_OF_SETTING = {
-    "inputs": {"t2star_suffix": "t2star_suffix", "t2star_echo": "t2star_echo"},
+    "inputs": {
+        "t2star_suffix": "t2star_suffix",
+        "t2star_echo": "t2star_echo",
+        "required": "require_contrasts",
+    },
     "anatomy": {"registration": "registration", "random_seed": "random_seed"},
     "detection": {
         "ratio_threshold": "ratio_threshold",
         "ratio_threshold_deep_gm": "ratio_threshold_deep_gm",
         "probability_threshold": "probability_threshold",
+        "second_look": "second_look",
+        "second_look_threshold": "second_look_threshold",
+        "definite_threshold": "definite_threshold",
         "exhaustive": "exhaustive",
         "weights": "weights",
     },
@@ -239,7 +261,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         for table, options in _OPTION_OF_SETTING.items()
     }
     settings = from_file.override(**given)
-    _check_values(settings)
+    check_values(settings)
     return settings
 
 
@@ -249,32 +271,6 @@ def _usable_cpus() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         return os.cpu_count() or 1
-
-
-def _check_values(settings: Settings) -> None:
-    """Refuse values that no run could use, naming the option."""
-    detection, execution, outputs = settings.detection, settings.execution, settings.outputs
-    checks = [
-        (0 < detection.probability_threshold <= 1, "--probability-threshold", "give a number above 0, at most 1"),
-        (detection.ratio_threshold >= 1, "--ratio-threshold", "give a number of 1 or more"),
-        (detection.ratio_threshold_deep_gm >= 1, "--ratio-threshold-deep-gm", "give a number of 1 or more"),
-        (execution.n_procs >= 1, "--n-cpus", "give a whole number of 1 or more"),
-        (execution.omp_nthreads >= 1, "--omp-nthreads", "give a whole number of 1 or more"),
-        (execution.batch_size >= 1, "--batch-size", "give a whole number of 1 or more"),
-        (execution.mem_gb is None or execution.mem_gb > 0, "--mem-gb", "give a number above 0"),
-        (settings.anatomy.random_seed >= 0, "--random-seed", "give a whole number of 0 or more"),
-        (execution.device in DEVICES, "--device", f"one of: {', '.join(DEVICES)}"),
-        (settings.anatomy.registration in PRESETS, "--registration", f"one of: {', '.join(PRESETS)}"),
-        (set(outputs.spaces) <= set(OUTPUT_SPACES), "--output-spaces", f"any of: {', '.join(OUTPUT_SPACES)}"),
-        (
-            settings.inputs.t2star_echo == "mean" or settings.inputs.t2star_echo.isdecimal(),
-            "--t2star-echo",
-            "give mean or the number of an echo",
-        ),
-    ]
-    for valid, option, remedy in checks:
-        if not valid:
-            raise UsageError(f"the value of {option} cannot be used", remedy)
 
 
 def _labels(values: Sequence[str] | None, prefix: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
     """Finished by an earlier run."""
     failed: dict[str, MbsegError] = field(default_factory=dict)
+    incomplete: set[str] = field(default_factory=set)
+    """Sessions without T1w or T2w, however they ended."""
 
     def rows(self) -> list[tuple[str, str, int, str]]:
         """Return label, outcome, exit code and reason of each session."""
@@ -68,7 +70,9 @@ def run_participant(request: Request) -> str:
     problems = {session.label: session.problem for session in sessions if session.problem is not None}
     if request.dry_run:
         print(describe(sessions, plans, request.bids_dir))
-        return ending(Outcome(done=[plan.session.label for plan in plans], failed=problems), "would run")
+        incomplete = {plan.session.label for plan in plans if plan.session.missing}
+        outcome = Outcome(done=[plan.session.label for plan in plans], failed=problems, incomplete=incomplete)
+        return ending(outcome, "would run")
     for label, error in problems.items():
         LOGGER.error("%s cannot run: %s", label, error)
     if not plans:
@@ -86,6 +90,8 @@ def ending(outcome: Outcome, verb: str = "done") -> str:
     """
     n_good = len(outcome.done) + len(outcome.skipped)
     earlier = f", {len(outcome.skipped)} of them by an earlier run" if outcome.skipped else ""
+    n_incomplete = len(outcome.incomplete & {*outcome.done, *outcome.skipped})
+    earlier += f", {n_incomplete} of them without T1w or T2w" if n_incomplete else ""
     if not outcome.failed:
         return f"{_count(n_good)} {verb}{earlier}"
     first = next(iter(outcome.failed.values()))
@@ -132,6 +138,7 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
     outcome.failed |= make_reports(request.output_dir, sorted(good))
+    outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
     log.write_sessions(outcome.rows())
     for label, error in outcome.failed.items():
         LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
@@ -149,7 +156,7 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
         progress.remove_done(request.output_dir, plan.session.label)
         for contrast, image in plan.session.images.items():
             LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.path.name, image.reason)
-        for warning in plan.session.warnings:
+        for warning in plan.facts["warnings"]:
             LOGGER.warning("%s: %s", plan.session.label, warning)
     workflow = init_mbseg_wf(
         plans=plans,

@@ -83,20 +83,16 @@ def describe(sessions: Sequence[Session], plans: Sequence[SessionPlan], bids_dir
         for contrast, image in session.images.items():
             names = ", ".join(path.relative_to(bids_dir).as_posix() for path in image.paths)
             lines.append(f"  {contrast}: {names} ({image.reason})")
+        if session.problem is None:
+            lines += [f"  {contrast}: none" for contrast in session.missing]
         for role, path in plan.reused.items() if plan else ():
             lines.append(f"  {role}: {path} (reused)")
-        lines += [f"  warning: {warning}" for warning in session.warnings]
+        lines += [f"  warning: {warning}" for warning in (plan.facts["warnings"] if plan else session.warnings)]
     return "\n".join(lines)
 
 
 def _plan(session: Session, request: Request, software: Mapping[str, str]) -> SessionPlan:
-    t1w_session = session.images["T1w"].paths[0].parent.parent.name
-    reused = reuse.find_reusable(
-        session.participant,
-        t1w_session.removeprefix("ses-") if t1w_session.startswith("ses-") else None,
-        request.derivatives,
-        request.fs_subjects_dir,
-    )
+    reused, reuse_warnings = _reused(session, request)
     files = {contrast: image.paths for contrast, image in session.images.items()}
     files |= {role: (path,) for role, path in reused.items()}
     weights = Path(request.settings.detection.weights)
@@ -110,14 +106,27 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     facts = {
         "participant": session.participant,
         "session": session.session,
+        "contrasts": list(session.contrasts),
+        "missing_contrasts": list(session.missing),
         "inputs": {contrast: _input_facts(image, request.bids_dir) for contrast, image in session.images.items()},
         "reused": {role: str(path) for role, path in reused.items()},
         "settings": {table: settings[table] for table in progress.RESULT_TABLES},
-        "warnings": list(session.warnings),
+        "warnings": [*session.warnings, *reuse_warnings],
         "software": dict(software),
     }
     done = progress.is_done(request.output_dir, session.label, fingerprint)
     return SessionPlan(session, fingerprint, facts, reused, done)
+
+
+def _reused(session: Session, request: Request) -> tuple[dict[str, Path], list[str]]:
+    """Return the results to reuse, and what cannot be used of them where the session has no T1w."""
+    t1w = session.images.get("T1w")
+    of_session = session.session
+    if t1w is not None:  # it may be of another session than the T2*
+        folder = t1w.path.parent.parent.name
+        of_session = folder.removeprefix("ses-") if folder.startswith("ses-") else None
+    found = reuse.find_reusable(session.participant, of_session, request.derivatives, request.fs_subjects_dir)
+    return (found, []) if t1w is not None else reuse.without_t1w(found)
 
 
 def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:

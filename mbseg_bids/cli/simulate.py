@@ -38,9 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=2,
         metavar=("MIN", "MAX"),
-        help="microbleeds per participant (default: drawn by age and hypertension)",
+        help="microbleeds per participant (default: as in a cohort, by age and hypertension; a third has none)",
     )
-    parser.add_argument("--geometry", choices=GEOMETRIES, default="1x1x3", help="T2* voxel in mm (default 1x1x3)")
+    parser.add_argument(
+        "--geometry",
+        choices=(*GEOMETRIES, "cohort"),
+        default="1x1x3",
+        help="T2* voxel in mm (default 1x1x3); cohort: these and all else drawn for each participant",
+    )
     parser.add_argument("--field-strength", type=float, choices=(1.5, 3.0), default=3.0, help="tesla (default 3)")
     parser.add_argument("--echo-time", type=float, default=22.0, metavar="MS", help="of the T2* scan (default 22 ms)")
 
@@ -68,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
         sessions=tuple(args.sessions),
         seed=args.seed,
         lesions=tuple(args.lesions) if args.lesions else None,
-        protocol=Protocol(
-            field_strength=args.field_strength, spacing=GEOMETRIES[args.geometry], echo_time=args.echo_time
-        ),
+        protocol=None
+        if args.geometry == "cohort"
+        else Protocol(field_strength=args.field_strength, spacing=GEOMETRIES[args.geometry], echo_time=args.echo_time),
     )
     made = write_dataset(args.output, labelmaps, plan, grey_white=grey_white)
     for row in made.to_dict("records"):

@@ -14,6 +14,7 @@ COMMANDS = {
     "study": "how patch size, frozen layers, batch, rate and rotations change the result",
     "weights": "list or verify weights of the network",
     "evaluate": "compare a segmentation with the truth, or two segmentations",
+    "baseline": "the U-Net that the paper compares with, and the CSF map of a whole brain",
 }
 """Each command lives in ``mbseg_bids.cli.<name>`` as ``add_arguments(parser)`` and ``run(args) -> int``."""
 
@@ -34,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if a in COMMANDS), "")
-    args = build_parser(command).parse_args(arguments)
+    parser = build_parser(command)
+    if command == "evaluate":
+        arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
+    args = parser.parse_args(arguments)
     try:
         return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)
     except MbsegError as error:

@@ -11,6 +11,9 @@ from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 REGION_NAMES: tuple[str, ...] = (*REGIONS.values(), UNASSIGNED)
 """Every region a lesion table may name, in the order of tables and reports."""
 
+CERTAINTIES = ("definite", "possible")
+"""What the second look says of a lesion that it keeps."""
+
 TOO_LARGE = "above_maximum_size"
 TOO_SMALL = "below_minimum_size"
 
@@ -30,6 +33,8 @@ class LesionCounts:
         listed apart and never counted as microbleeds.
     below_minimum
         Counted lesions that are smaller than 2 mm (flag ``below_minimum_size``).
+    by_certainty
+        Numbers of definite and possible microbleeds; empty where no second look was taken.
     """
 
     total: int = 0
@@ -39,6 +44,7 @@ class LesionCounts:
     volume_by_region: Mapping[str, float] = field(default_factory=dict)
     macrohaemorrhages: int = 0
     below_minimum: int = 0
+    by_certainty: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def pattern(self) -> str:
@@ -62,8 +68,8 @@ def count_lesions(lesions: Iterable[Mapping[str, str]], candidates: Iterable[Map
     Parameters
     ----------
     lesions
-        One mapping a lesion with at least ``region`` and ``volume_mm3``; ``size_class`` and ``flags`` where known.
-        Values are text, as in the file.
+        One mapping a lesion with at least ``region`` and ``volume_mm3``; ``size_class``, ``flags`` and ``certainty``
+        where known. Values are text, as in the file.
     candidates
         Rows of the table of candidates, which lists those rejected for being too large.
 
@@ -77,6 +83,7 @@ def count_lesions(lesions: Iterable[Mapping[str, str]], candidates: Iterable[Map
     by_size = dict.fromkeys(SIZE_CLASSES, 0)
     macrohaemorrhages = sum(row.get("status") == "rejected" and row.get("reason") == TOO_LARGE for row in candidates)
     below_minimum = 0
+    certainties = []
     for lesion in lesions:
         volume = float(lesion["volume_mm3"])
         if not 0 < volume < float("inf"):
@@ -91,6 +98,7 @@ def count_lesions(lesions: Iterable[Mapping[str, str]], candidates: Iterable[Map
         size = lesion.get("size_class", "")
         by_size[size if size in by_size else size_class(volume)] += 1
         below_minimum += TOO_SMALL in flags
+        certainties.append(lesion.get("certainty", ""))
     return LesionCounts(
         total=sum(by_region.values()),
         by_region=by_region,
@@ -99,4 +107,5 @@ def count_lesions(lesions: Iterable[Mapping[str, str]], candidates: Iterable[Map
         volume_by_region=volume_by_region,
         macrohaemorrhages=macrohaemorrhages,
         below_minimum=below_minimum,
+        by_certainty={c: certainties.count(c) for c in CERTAINTIES} if set(certainties) & set(CERTAINTIES) else {},
     )

@@ -1,7 +1,7 @@
-"""From the probability map to lesions: components, regions, intensity ratio, size, tables."""
+"""From the probability map to lesions: components, regions, intensity ratio, second look, size, tables."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,9 @@ from scipy import ndimage
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
+from mbseg_bids.detection.lesion_features import Features, Scan, lesion_features
 from mbseg_bids.detection.location import locate
+from mbseg_bids.detection.second_look import SecondLook
 from mbseg_bids.detection.tables import Evidence, tabulate
 from mbseg_bids.imaging.labels import DEEP_GM, REGIONS
 from mbseg_bids.settings import DetectionSettings
@@ -54,17 +56,22 @@ def segment_lesions(
     spacing: tuple[float, float, float],
     affine: npt.NDArray[np.float64],
     settings: DetectionSettings,
+    *,
+    tissue: npt.NDArray[np.integer] | None = None,
+    second_look: SecondLook | None = None,
 ) -> DetectionResult:
     """Turn a probability map into lesions, as Dadar et al. 2022 ("Post-processing").
 
     Candidates are the 26-connected components of brain voxels with a probability of at least
     ``probability_threshold``. The region of a candidate decides the threshold of the intensity ratio rule; what the
-    rule leaves is located anew and judged by size.
+    rule leaves is located anew, judged by the second look where one is given, and by size. Without a second look this
+    is the method of the paper.
 
     Parameters
     ----------
     stack
-        Shape (3, I, J, K): T2*, T2w, T1w on the detection grid (axis 2 across slices). Only T2* is looked at.
+        Shape (3, I, J, K): T2*, T2w, T1w on the detection grid (axis 2 across slices). Only the second look uses more
+        than T2*.
     probability
         Shape (I, J, K), 0-1.
     brain, regions
@@ -75,6 +82,10 @@ def segment_lesions(
         Voxel indices of the detection grid to RAS+ mm.
     settings
         Thresholds and limits of size.
+    tissue
+        Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; needed for the second look.
+    second_look
+        The model that judges what the rule leaves; None: everything is kept.
     """
     t2star = stack[0]
     candidates = find_components((probability >= settings.probability_threshold) & brain, affine)
@@ -88,6 +99,11 @@ def segment_lesions(
     observe = _Observer(t2star, probability, brain, regions, spacing)
     evidence_of_candidates = observe(candidates, {label: label for label in thresholds}, thresholds)
     evidence_of_survivors = observe(survivors, origin, thresholds)
+    if second_look is not None:
+        if tissue is None:
+            raise ValueError("the second look needs the tissue segmentation")
+        scan = Scan(stack, probability, brain, tissue, spacing)
+        evidence_of_survivors = _look_again(second_look, scan, candidates, survivors, evidence_of_survivors, settings)
     tabulated = tabulate(
         candidates, survivors, evidence_of_candidates, evidence_of_survivors, affine, SLICE_AXIS, settings
     )
@@ -100,6 +116,39 @@ def segment_lesions(
         evidence_of_candidates=evidence_of_candidates,
         evidence_of_survivors=evidence_of_survivors,
     )
+
+
+def _look_again(
+    model: SecondLook,
+    scan: Scan,
+    candidates: npt.NDArray[np.int32],
+    survivors: npt.NDArray[np.int32],
+    evidence: dict[int, Evidence],
+    settings: DetectionSettings,
+) -> dict[int, Evidence]:
+    """Return the evidence with the verdicts of the second look."""
+    judged = {}
+    for label, features in survivor_features(scan, candidates, survivors, evidence).items():
+        verdict = model.judge(features, threshold=settings.second_look_threshold, definite=settings.definite_threshold)
+        judged[label] = replace(
+            evidence[label],
+            lesion_probability=verdict.probability,
+            certainty=verdict.certainty,
+            against=verdict.against,
+        )
+    return judged
+
+
+def survivor_features(
+    scan: Scan,
+    candidates: npt.NDArray[np.int32],
+    survivors: npt.NDArray[np.int32],
+    evidence: dict[int, Evidence],
+) -> dict[int, Features]:
+    """Return what the second look decides by, for each survivor of the intensity ratio rule."""
+    volumes = np.bincount(candidates.ravel()) * math.prod(scan.spacing)
+    candidate_volumes = {label: float(volumes[e.candidate]) for label, e in evidence.items()}
+    return lesion_features(scan, survivors, candidate_volumes, {label: e.region for label, e in evidence.items()})
 
 
 def ratio_threshold(region: str, settings: DetectionSettings) -> float:

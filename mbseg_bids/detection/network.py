@@ -125,13 +125,22 @@ def leave_out_identity_blocks(model: nn.Module) -> list[str]:
     -------
     The names of the blocks left out; :func:`put_back_blocks` makes the network whole.
     """
-    left_out = []
-    for name, block in _blocks(model):
-        if block.downsample is None and not block.bn3.weight.any() and not block.bn3.bias.any():
-            stage, index = name.split(".")
-            model.get_submodule(stage)[int(index)] = nn.Identity()
-            left_out.append(name)
+    left_out = identity_blocks(model)
+    for name in left_out:
+        stage, index = name.split(".")
+        model.get_submodule(stage)[int(index)] = nn.Identity()
     return left_out
+
+
+def identity_blocks(model: nn.Module) -> list[str]:
+    """Return the names of the blocks that pass on their input unchanged, see :func:`leave_out_identity_blocks`."""
+    if not isinstance(getattr(model, "layer4", None), nn.Sequential):
+        return []  # no ResNet
+    return [
+        name
+        for name, block in _blocks(model)
+        if block.downsample is None and not block.bn3.weight.any() and not block.bn3.bias.any()
+    ]
 
 
 def put_back_blocks(model: nn.Module, *, seed: int = 0) -> nn.Module:

@@ -13,7 +13,12 @@ LARGE_SEARCH = 0.3
 
 
 def summarise(
-    lesions: pd.DataFrame, candidates: pd.DataFrame, search: dict[str, Any], settings: DetectionSettings
+    lesions: pd.DataFrame,
+    candidates: pd.DataFrame,
+    search: dict[str, Any],
+    settings: DetectionSettings,
+    *,
+    second_look_network: str | None = None,
 ) -> dict[str, Any]:
     """Return counts, search, settings, weights, durations and warnings as values that JSON can hold.
 
@@ -26,6 +31,8 @@ def summarise(
         ``highest_probability``, ``exhaustive``, ``weights``, ``duration_s``.
     settings
         Of the run.
+    second_look_network
+        Name of the weights that the second look was fitted to, where it was taken.
     """
     by_region = lesions["region"].value_counts()
     rejected = candidates.loc[candidates["status"] == "rejected", "reason"].value_counts()
@@ -41,7 +48,10 @@ def summarise(
         "settings": asdict(settings),
         "weights": weights,
         "duration_s": {"classification": duration},
-        "warnings": _warnings(lesions, candidates, search, weights, settings),
+        "warnings": [
+            *_warnings(lesions, candidates, search, weights, settings),
+            *_network_warning(weights, second_look_network),
+        ],
     }
 
 
@@ -82,3 +92,12 @@ def _warnings(
             f"not the {settings.patch_size} mm of the settings."
         )
     return warnings
+
+
+def _network_warning(weights: dict[str, Any], second_look_network: str | None) -> list[str]:
+    if second_look_network is None or weights.get("name") == second_look_network:
+        return []
+    return [
+        f"The second look was fitted to candidates of the network {second_look_network}, not of {weights.get('name')}: "
+        "its probabilities are a guess. --no-second-look leaves it out."
+    ]

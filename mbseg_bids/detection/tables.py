@@ -1,5 +1,6 @@
 """The lesion table and the table of candidates, on whichever grid the masks are."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy import ndimage
 from mbseg_bids.clinical.size import MINIMUM_DIAMETER, equal_sphere_diameter, size_class
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.detection.components import centroids, position_order, renumber
+from mbseg_bids.detection.second_look import MIMIC
 from mbseg_bids.settings import DetectionSettings
 
 NOTHING = "n/a"
@@ -24,6 +26,7 @@ DECIMALS = {
     "probability_mean": 4,
     "probability_max": 4,
     "contrast_ratio": 3,
+    "lesion_probability": 4,
 }
 
 
@@ -31,7 +34,8 @@ DECIMALS = {
 class Evidence:
     """What was found out about one candidate or survivor on the detection grid; it holds on any grid.
 
-    ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise.
+    ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise. The last
+    three fields are of the second look (:class:`mbseg_bids.detection.second_look.Verdict`), empty where none was taken.
     """
 
     candidate: int
@@ -41,6 +45,9 @@ class Evidence:
     contrast_ratio: float
     ratio_threshold: float
     flags: tuple[str, ...] = ()
+    lesion_probability: float = math.nan
+    certainty: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +68,7 @@ def tabulate(
     slice_axis: int,
     settings: DetectionSettings,
 ) -> Tabulated:
-    """Apply the size rules to what survived the intensity ratio rule, and measure everything on the given grid.
+    """Apply second look and size rules to what survived the intensity ratio rule; measure everything on the given grid.
 
     The size rules come last and on the grid of the result, so that no table contradicts itself: a lesion listed with
     a diameter is on the right side of the limits by that diameter.
@@ -80,7 +87,9 @@ def tabulate(
         For ``minimum_diameter`` and ``maximum_diameter``.
     """
     measured = measure(survivors, affine, slice_axis)
-    verdicts = {label: _size_verdict(row["diameter_mm"], settings) for label, row in measured.items()}
+    verdicts = {
+        label: _verdict(row["diameter_mm"], evidence_of_survivors[label], settings) for label, row in measured.items()
+    }
     order = [label for label in _order(survivors, affine) if verdicts[label] is None]
     new_index = {label: index for index, label in enumerate(order, start=1)}
 
@@ -88,7 +97,8 @@ def tabulate(
     for label in order:
         evidence = evidence_of_survivors[label]
         flags = _flags(evidence.flags, measured[label]["diameter_mm"], settings)
-        lesion_rows.append(_row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags))
+        row = _row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags)
+        lesion_rows.append(row | _second_look(evidence))
 
     became: dict[int, list[int]] = {label: [] for label in evidence_of_candidates}
     for label, evidence in evidence_of_survivors.items():
@@ -98,13 +108,15 @@ def tabulate(
         kept = sorted(new_index[s] for s in became[label] if s in new_index)
         reasons = {verdicts[s] for s in became[label]} - {None}
         evidence = evidence_of_candidates[label]
-        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons)]
+        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons - {"second_look"})]
         fate = {
             "status": "kept" if kept else "rejected",
             "reason": NOTHING if kept else min(reasons, default="intensity_ratio"),  # above_ before below_
             "lesion_index": ",".join(map(str, kept)) or NOTHING,
         }
-        candidate_rows.append(fate | _row(f"CAND-{label:03d}", label, row, evidence, flags))
+        best = max((evidence_of_survivors[s] for s in became[label]), key=_by_probability, default=evidence)
+        judged = _second_look(best) | {"evidence_against": best.against or NOTHING}
+        candidate_rows.append(fate | _row(f"CAND-{label:03d}", label, row, evidence, flags) | judged)
     return Tabulated(
         renumber(survivors, order), as_table(lesion_rows, "lesions"), as_table(candidate_rows, "candidates")
     )
@@ -169,6 +181,20 @@ def _row(name: str, index: int, measures: dict, evidence: Evidence, flags: list[
 
 def _flags(flags: tuple[str, ...], diameter: float, settings: DetectionSettings) -> list[str]:
     return [*flags, *(["below_minimum_size"] if diameter < max(MINIMUM_DIAMETER, settings.minimum_diameter) else [])]
+
+
+def _second_look(evidence: Evidence) -> dict:
+    return {"lesion_probability": evidence.lesion_probability, "certainty": evidence.certainty or NOTHING}
+
+
+def _by_probability(evidence: Evidence) -> float:
+    return -1.0 if math.isnan(evidence.lesion_probability) else evidence.lesion_probability
+
+
+def _verdict(diameter: float, evidence: Evidence, settings: DetectionSettings) -> str | None:
+    """Return the step that rejects a survivor, or None. What is too large is no mimic's matter: it comes first."""
+    size = _size_verdict(diameter, settings)
+    return size or ("second_look" if evidence.certainty == MIMIC else None)
 
 
 def _size_verdict(diameter: float, settings: DetectionSettings) -> str | None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mbseg_bids.detection.network import CHANNELS, build_network, to_network_input
+from mbseg_bids.detection.network import CHANNELS, build_network, identity_blocks, to_network_input
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"
@@ -61,14 +61,18 @@ class WeightsMetadata:
 def save_weights(path: Path, model: nn.Module, metadata: WeightsMetadata) -> WeightsMetadata:
     """Write a network: convolutions and the last layer in half precision, batch norms in single.
 
+    Blocks that are still the identity they started as hold nothing that was learned and are not written;
+    :func:`load_weights` makes them anew.
+
     Returns
     -------
     The metadata with the SHA-256 of the file.
     """
+    untrained = tuple(f"{block}." for block in identity_blocks(model))
     tensors = {
         name: (value.half() if value.ndim > 1 else value.float()).contiguous()
         for name, value in model.state_dict().items()
-        if value.is_floating_point()
+        if value.is_floating_point() and not name.startswith(untrained)
     }
     header = {key: json.dumps(value) for key, value in asdict(metadata).items() if key != "sha256"}
     try:
@@ -271,11 +275,22 @@ def _parse_header(header: Mapping[str, str], path: Path) -> WeightsMetadata:
 def _fill(tensors: dict[str, torch.Tensor], path: Path) -> nn.Module:
     try:
         model = build_network(tensors["fc.weight"].shape[0], seed=0)
-        counters = {k: v for k, v in model.state_dict().items() if not v.is_floating_point()}
-        model.load_state_dict(counters | {name: value.float() for name, value in tensors.items()})
+        # A new network's blocks without projection are the identity: those of which the file has nothing stay so.
+        left_out = set(identity_blocks(model)) - {_block(name) for name in tensors}
+        made = {
+            name: value
+            for name, value in model.state_dict().items()
+            if not value.is_floating_point() or _block(name) in left_out
+        }
+        model.load_state_dict(made | {name: value.float() for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
         raise UnreadableDataError(f"weights {path} are not of a ResNet-50: {str(error)[:200]}", _REMEDY) from error
     return model
+
+
+def _block(parameter: str) -> str:
+    """Return the name of the residual block of a parameter: ``layer1.2`` for ``layer1.2.conv1.weight``."""
+    return ".".join(parameter.split(".")[:2])
 
 
 def _with_hash(metadata: WeightsMetadata, digest: str) -> WeightsMetadata:

@@ -1,176 +1,296 @@
-"""Agreement of two derivative trees: pairs of lesion segmentations, one score a scan."""
+"""Agreement of two derivative trees, lesion by lesion: counts of each scan, scores pooled with intervals."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mbseg_bids.errors import NothingSelectedError, UnreadableDataError
-from mbseg_bids.evaluation.lesion import ALL_REGIONS, Matches, MatchRule, Score, match_lesions, score_by_region
+from mbseg_bids.clinical.size import SIZE_CLASSES, equal_sphere_diameter, size_class
+from mbseg_bids.detection.components import centroids
+from mbseg_bids.evaluation.intervals import Bootstrap, Metric, pool
+from mbseg_bids.evaluation.lesion import ALL_REGIONS, Matches, MatchRule, match_lesions
+from mbseg_bids.evaluation.pairs import Lesions, ScanPair, crop_to_lesions, pair_trees, read_pair
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
+from mbseg_bids.imaging.volume import Volume
 
-PATTERN = "sub-*/**/*_space-T2starw_seg-CMB_dseg.nii.gz"
-NO_SESSION = "n/a"
+ALL = "all"
+COUNTED, ANY = "counted", "any"
+"""Sizes beside the classes of the paper: lesions that the smallest size lets count, and all of them."""
+SIZES = (COUNTED, ANY, *SIZE_CLASSES)
+REGION_ROWS = (ALL_REGIONS, *REGIONS.values(), UNASSIGNED)
+RULES: tuple[MatchRule, ...] = ("overlap", "distance")
+SCAN = ("participant_id", "session_id", "spacing")
+"""Columns that name a scan and its geometry."""
+GROUPS = ("match", "scans", "spacing", "size", "region")
+"""Columns that name a row of the pooled scores."""
+
+METRICS = (
+    Metric("sensitivity", {"n_detected": 1}, {"n_truth": 1}),
+    Metric("precision", {"n_correct": 1}, {"n_predicted": 1}),
+    Metric("dice", {"n_detected": 1, "n_correct": 1}, {"n_truth": 1, "n_predicted": 1}, things=0.5),
+    Metric("false_per_scan", {"n_predicted": 1, "n_correct": -1}, {"n_scans": 1}, kind="rate"),
+)
+VOXEL_METRICS = (
+    Metric("voxel_dice", {"n_voxels_common": 2}, {"n_voxels_truth": 1, "n_voxels_predicted": 1}, kind="mean"),
+    Metric("voxel_dice_mean", {"sum_of_voxel_dice": 1}, {"n_voxel_dice": 1}, kind="mean"),
+)
 
 
-@dataclass(frozen=True)
-class ScanScore:
-    """Agreement of one scan. ``scores`` by region, with ``all``; ``lesions``: what became of every single one."""
-
-    participant: str
-    session: str
-    scores: dict[str, Score]
-    lesions: pd.DataFrame
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TreeScore:
-    """Agreement of two trees; ``missing`` are the scans of the truth that have no result."""
+    """Agreement of two trees.
 
-    scans: tuple[ScanScore, ...]
+    Attributes
+    ----------
+    counts
+        One row for each scan, match rule, size and region: what was counted.
+    lesions
+        One row for each lesion of either tree and match rule: what became of it.
+    missing
+        (participant, session) of the scans of the truth that have no result.
+    """
+
+    counts: pd.DataFrame
+    lesions: pd.DataFrame
     missing: tuple[tuple[str, str], ...]
 
-    def pooled(self) -> dict[str, Score]:
-        """Return the scores added up over scans; every scan counts for every region, lesions in it or not."""
-        regions = [ALL_REGIONS, *REGIONS.values(), UNASSIGNED]
-        empty = Score(n_scans=1)
-        return {
-            region: sum((scan.scores.get(region, empty) for scan in self.scans), Score())
-            for region in regions
-            if any(region in scan.scores for scan in self.scans)
-        }
+    def scans(self) -> pd.DataFrame:
+        """Return counts and scores of every single scan, lesions of counted size, regions that occur in it."""
+        frame = self.counts[self.counts["size"] == COUNTED]
+        something = (frame["region"] == ALL) | (frame["n_truth"] > 0) | (frame["n_predicted"] > 0)
+        frame = frame[something].drop(columns=["size", "lesion_free", "sum_of_voxel_dice", "n_voxel_dice"])
+        for metric in (*METRICS[:3], VOXEL_METRICS[0]):
+            over, under = (
+                sum(weight * frame[name] for name, weight in part.items())
+                for part in (metric.numerator, metric.denominator)
+            )
+            frame[metric.name] = over / under.where(under > 0)
+        frame = with_differences(frame.drop(columns="n_scans"))
+        frame.loc[frame["region"] != ALL, [c for c in frame if "voxel" in c]] = math.nan
+        return frame.reset_index(drop=True)
 
-    def table(self) -> pd.DataFrame:
-        """Return one row a scan and region, then the pooled ones with ``all`` as participant."""
-        rows = [
-            _row(scan.participant, scan.session, region, score)
-            for scan in self.scans
-            for region, score in scan.scores.items()
-        ]
-        rows += [_row("all", NO_SESSION, region, score) for region, score in self.pooled().items()]
-        return pd.DataFrame(rows)
+    def pooled(self, bootstrap: Bootstrap | None = None) -> pd.DataFrame:
+        """Return the scores pooled over scans, with intervals over participants.
+
+        Every scan counts for every region, lesions in it or not. Rows are for all scans, for those whose truth has
+        lesions and those whose truth has none, and for each voxel size, where there are several.
+        """
+        return pool_counts(self.counts, bootstrap)
+
+
+def pool_counts(counts: pd.DataFrame, bootstrap: Bootstrap | None = None) -> pd.DataFrame:
+    """Pool counts of scans as :meth:`TreeScore.pooled` says."""
+    frames = [counts.assign(scans=ALL, spacing=ALL)]
+    for name, chosen in (("with_lesions", ~counts["lesion_free"]), ("lesion_free", counts["lesion_free"])):
+        frames.append(counts[chosen].assign(scans=name, spacing=ALL))
+    if counts["spacing"].nunique() > 1:
+        ordered = sorted(counts["spacing"].unique(), key=lambda name: [float(s) for s in name.split("x")])
+        frames += [counts[counts["spacing"] == name].assign(scans=ALL) for name in ordered]
+    stacked = pd.concat(frames, ignore_index=True).drop(columns="lesion_free")
+    pooled = pool(stacked, GROUPS, (*METRICS, *VOXEL_METRICS), bootstrap)
+    # Voxels are counted where every one of them belongs: all regions, all sizes (or all that count).
+    voxels = [c for c in pooled if "voxel" in c]
+    whole = (pooled["region"] == ALL) & pooled["size"].isin((COUNTED, ANY))
+    pooled[voxels] = pooled[voxels].where(whole)
+    pooled = with_differences(pooled.drop(columns=["sum_of_voxel_dice", "n_voxel_dice"]))
+    something = (pooled["n_truth"] > 0) | (pooled["n_predicted"] > 0) | pooled["region"].isin((ALL, *REGIONS.values()))
+    return pooled[something].reset_index(drop=True)
+
+
+def with_differences(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add what was missed and what is false, after the counts they come from."""
+    place = frame.columns.get_loc("n_correct") + 1
+    frame = frame.copy()
+    frame.insert(place, "n_missed", frame["n_truth"] - frame["n_detected"])
+    frame.insert(place + 1, "n_false", frame["n_predicted"] - frame["n_correct"])
+    return frame
 
 
 def score_trees(
     truth_tree: Path,
     result_tree: Path,
     *,
-    rule: MatchRule = "overlap",
+    rules: Sequence[MatchRule] = RULES,
     maximum_distance: float = 5.0,
     minimum_volume: float = 0.0,
+    minimum_diameter: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TreeScore:
     """Compare the lesion segmentations of two derivative trees, paired by participant and session.
 
-    Regions are read from the table beside each image. Parameters as in
-    :func:`mbseg_bids.evaluation.lesion.match_lesions`.
+    Parameters
+    ----------
+    truth_tree, result_tree
+        Derivative trees; every pair is found and its headers are checked before any image is read.
+    rules, maximum_distance
+        As in :func:`mbseg_bids.evaluation.lesion.match_lesions`.
+    minimum_volume, minimum_diameter
+        mm3 and mm (equal sphere). A true lesion counts if it reaches both; a smaller one counts neither as missed nor,
+        where found, as false. Sizes ``any``, ``small``, ``medium``, ``large`` of the tables know no such limit.
+    progress
+        Called with (scans done, scans in all).
 
     Raises
     ------
     NothingSelectedError
-        If the truth has no segmentation, or none with a result.
+        If a tree has no segmentation, or none with a result.
     UnreadableDataError
-        If an image or table cannot be read, a scan has two segmentations, or two images are on different grids.
+        If an image or table cannot be read, a scan has two segmentations, labels are no whole numbers, or two images
+        are on different grids.
     """
-    truth, results = find_segmentations(truth_tree), find_segmentations(result_tree)
-    if not truth:
-        raise NothingSelectedError(f"no {PATTERN} in {truth_tree}", "give the tree with the truth first")
-    scans = []
-    for key in sorted(truth.keys() & results.keys()):
-        true, predicted, spacing = _read_pair(truth[key], results[key])
+    pairs, missing = pair_trees(truth_tree, result_tree)
+    limit = smallest_volume(minimum_volume, minimum_diameter)
+    counts, lesions = [], []
+    for done, pair in enumerate(pairs, start=1):
+        truth, predicted = crop_to_lesions(*read_pair(pair))
+        of_scan, rows = score_scan(truth, predicted, rules, maximum_distance, limit)
+        counts += [scan_columns(pair, truth.labels) | row for row in of_scan]
+        lesions += [scan_columns(pair, truth.labels) | row for row in rows]
+        if progress:
+            progress(done, len(pairs))
+    return TreeScore(pd.DataFrame(counts), pd.DataFrame(lesions, columns=[*SCAN, *LESION_COLUMNS]), tuple(missing))
+
+
+def smallest_volume(minimum_volume: float, minimum_diameter: float) -> float:
+    """Return the volume in mm3 that a lesion must have to reach both limits."""
+    return max(minimum_volume, math.pi / 6 * minimum_diameter**3)
+
+
+def scan_columns(pair: ScanPair, labels: Volume) -> dict[str, str]:
+    """Return the columns that name a scan."""
+    return dict(zip(SCAN, (pair.participant, pair.session, spacing_name(labels.spacing)), strict=True))
+
+
+def spacing_name(spacing: Sequence[float]) -> str:
+    """Return a voxel size as text, smallest side first, to 0.05 mm: ``0.5x0.5x0.8``."""
+    return "x".join(f"{round(20 * s) / 20:g}" for s in sorted(spacing))
+
+
+def score_scan(
+    truth: Lesions,
+    predicted: Lesions,
+    rules: Sequence[MatchRule],
+    maximum_distance: float,
+    minimum_volume: float,
+    sizes: Sequence[str] = SIZES,
+) -> tuple[list[dict], list[dict]]:
+    """Return the rows of one scan: counts by match rule, size and region, and one row for each lesion."""
+    spacing = truth.labels.spacing
+    sides = _Side.of(truth), _Side.of(predicted)
+    common = _common_voxels(truth.labels.data, predicted.labels.data)
+    counts, lesions = [], []
+    for rule in rules:
         matches = match_lesions(
-            true, predicted, spacing, rule=rule, maximum_distance=maximum_distance, minimum_volume=minimum_volume
+            truth.labels.data,
+            predicted.labels.data,
+            spacing,
+            rule=rule,
+            maximum_distance=maximum_distance,
+            minimum_volume=minimum_volume,
         )
-        regions = _regions(truth[key]), _regions(results[key])
-        volume = math.prod(spacing)
-        lesions = _lesion_rows(
-            matches, *regions, np.bincount(true.ravel()) * volume, np.bincount(predicted.ravel()) * volume
+        for size in sizes:
+            chosen = _of_size(matches, sides, size)
+            for region in REGION_ROWS:
+                here = [
+                    labels if region == ALL_REGIONS else {k for k in labels if side.region[k] == region}
+                    for labels, side in zip(chosen, sides, strict=True)
+                ]
+                row = {"match": rule, "size": size, "region": region, "lesion_free": not sides[0].region}
+                counts.append(row | _count(matches, *here, sides, common))
+        lesions += _lesion_rows(rule, matches, sides)
+    return counts, lesions
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Measures of the lesions of one segmentation, by label."""
+
+    region: dict[int, str]
+    n_voxels: dict[int, int]
+    volume: dict[int, float]
+    centre: dict[int, npt.NDArray[np.float64]]
+    """Scanner RAS+, mm."""
+
+    @classmethod
+    def of(cls, lesions: Lesions) -> "_Side":
+        labels = lesions.labels
+        sizes = np.bincount(labels.data[labels.data > 0])
+        present = np.flatnonzero(sizes).tolist()
+        centres = centroids(labels.data, len(sizes)) @ labels.affine[:3, :3].T + labels.affine[:3, 3]
+        return cls(
+            region={k: lesions.regions.get(k, UNASSIGNED) for k in present},
+            n_voxels={k: int(sizes[k]) for k in present},
+            volume={k: float(sizes[k] * math.prod(labels.spacing)) for k in present},
+            centre={k: centres[k - 1] for k in present},
         )
-        scans.append(ScanScore(*key, score_by_region(matches, *regions), lesions))
-    if not scans:
-        raise NothingSelectedError(
-            f"no scan of {truth_tree} has a result in {result_tree}", "run the participant level"
-        )
-    return TreeScore(tuple(scans), tuple(sorted(truth.keys() - results.keys())))
 
 
-def find_segmentations(tree: Path) -> dict[tuple[str, str], Path]:
-    """Return the lesion segmentations on the native T2* grid by (participant, session), with ``sub-`` and ``ses-``."""
-    found: dict[tuple[str, str], Path] = {}
-    for path in sorted(Path(tree).glob(PATTERN)):
-        entities = dict(part.split("-", 1) for part in path.name.split("_") if "-" in part)
-        key = (f"sub-{entities['sub']}", f"ses-{entities['ses']}" if "ses" in entities else NO_SESSION)
-        if key in found:
-            raise UnreadableDataError(
-                f"two segmentations of one scan: {found[key]} and {path}", "leave one in the tree"
-            )
-        found[key] = path
-    return found
+_Sides = tuple[_Side, _Side]
 
 
-def _read_pair(
-    truth: Path, result: Path
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], tuple[float, float, float]]:
-    try:
-        images = [nib.load(path) for path in (truth, result)]
-        arrays = [np.asanyarray(image.dataobj).astype(np.int32) for image in images]
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise UnreadableDataError(f"cannot read {truth} or {result}: {error}", "write it again") from error
-    if arrays[0].shape != arrays[1].shape or not np.allclose(images[0].affine, images[1].affine, atol=1e-3):
-        raise UnreadableDataError(f"{truth} and {result} are on different grids", "compare on the native T2* grid")
-    return arrays[0], arrays[1], tuple(float(s) for s in nib.affines.voxel_sizes(images[0].affine))
+def _common_voxels(truth: npt.NDArray[np.int32], predicted: npt.NDArray[np.int32]) -> dict[tuple[int, int], int]:
+    both = (truth > 0) & (predicted > 0)
+    pairs, n = np.unique(np.stack([truth[both], predicted[both]]), axis=1, return_counts=True)
+    return {(int(t), int(p)): int(count) for (t, p), count in zip(pairs.T, n, strict=True)}
 
 
-def _regions(segmentation: Path) -> dict[int, str]:
-    path = Path(str(segmentation).removesuffix(".nii.gz") + ".tsv")
-    if not path.exists():
-        return {}
-    try:
-        table = pd.read_csv(path, sep="\t", keep_default_na=False)
-        return dict(zip(table["index"].astype(int).tolist(), table["region"].tolist(), strict=True))
-    except (OSError, ValueError, KeyError) as error:
-        raise UnreadableDataError(f"cannot read the lesion table {path}: {error}", "write it again") from error
+def _of_size(matches: Matches, sides: _Sides, size: str) -> tuple[set[int], set[int]]:
+    """Return the true and the predicted labels of a size; a class goes by each lesion's own volume."""
+    if size == COUNTED:
+        return set(matches.truth), set(matches.predicted)
+    truth, predicted = ({k for k, v in side.volume.items() if size in (ANY, size_class(v))} for side in sides)
+    return truth, predicted
 
 
-def _row(participant: str, session: str, region: str, score: Score) -> dict:
+def _count(
+    matches: Matches, truth: set[int], predicted: set[int], sides: _Sides, common: dict[tuple[int, int], int]
+) -> dict[str, float]:
+    found, right = {t for t, _ in matches.pairs}, {p for _, p in matches.pairs}
+    n_voxels = [sum(side.n_voxels[k] for k in labels) for side, labels in zip(sides, (truth, predicted), strict=True)]
+    n_common = sum(n for (t, p), n in common.items() if t in truth and p in predicted)
     return {
-        "participant_id": participant,
-        "session_id": session,
-        "region": region,
-        "n_scans": score.n_scans,
-        "n_truth": score.n_truth,
-        "n_predicted": score.n_predicted,
-        "n_detected": score.n_detected,
-        "n_correct": score.n_correct,
-        "n_missed": score.n_missed,
-        "n_false": score.n_false,
-        "sensitivity": round(score.sensitivity, 4),
-        "precision": round(score.precision, 4),
-        "dice": round(score.dice, 4),
-        "false_per_scan": round(score.false_per_scan, 4),
+        "n_scans": 1,
+        "n_truth": len(truth),
+        "n_predicted": len(predicted),
+        "n_detected": len(truth & found),
+        "n_correct": len(predicted & right),
+        "n_voxels_truth": n_voxels[0],
+        "n_voxels_predicted": n_voxels[1],
+        "n_voxels_common": n_common,
+        "sum_of_voxel_dice": 2 * n_common / sum(n_voxels) if any(n_voxels) else 0.0,
+        "n_voxel_dice": int(any(n_voxels)),
     }
 
 
-def _lesion_rows(
-    matches: Matches,
-    truth_regions: dict[int, str],
-    predicted_regions: dict[int, str],
-    truth_volumes: npt.NDArray[np.float64],
-    predicted_volumes: npt.NDArray[np.float64],
-) -> pd.DataFrame:
-    """Return a row for every true lesion, then for every predicted one that is false or ignored."""
+LESION_COLUMNS = (
+    "match", "segmentation", "index", "verdict", "partners", "region", "n_voxels", "volume_mm3", "diameter_mm",
+    "size_class", "x_mm", "y_mm", "z_mm",
+)  # fmt: skip
+
+
+def _lesion_rows(rule: MatchRule, matches: Matches, sides: _Sides) -> list[dict]:
+    """Return a row for every lesion of both segmentations, the truth first."""
+    verdicts = (
+        ("truth", matches.ignored_truth, matches.detected, "detected", "missed"),
+        ("result", matches.ignored_predicted, matches.correct, "correct", "false"),
+    )
     rows = []
-    for label in sorted(matches.truth | matches.ignored_truth):
-        partners = [p for t, p in matches.pairs if t == label]
-        verdict = "ignored" if label in matches.ignored_truth else "detected" if partners else "missed"
-        region, volume = truth_regions.get(label, UNASSIGNED), truth_volumes[label]
-        rows.append((verdict, str(label), ",".join(map(str, partners)) or "n/a", region, round(volume, 3)))
-    for label in sorted((matches.predicted - matches.correct) | matches.ignored_predicted):
-        verdict = "ignored" if label in matches.ignored_predicted else "false"
-        partners = [t for t, p in matches.pairs if p == label]
-        region, volume = predicted_regions.get(label, UNASSIGNED), predicted_volumes[label]
-        rows.append((verdict, ",".join(map(str, partners)) or "n/a", str(label), region, round(volume, 3)))
-    return pd.DataFrame(rows, columns=["verdict", "truth_index", "predicted_index", "region", "volume_mm3"])
+    for which, (segmentation, ignored, matched, yes, no) in enumerate(verdicts):
+        side = sides[which]
+        partners: dict[int, list[int]] = {}
+        for pair in matches.pairs:
+            partners.setdefault(pair[which], []).append(pair[1 - which])
+        for label, volume in side.volume.items():
+            verdict = "ignored" if label in ignored else yes if label in matched else no
+            others = ",".join(map(str, partners.get(label, []))) or "n/a"
+            place = [round(float(x), 2) + 0.0 for x in side.centre[label]]
+            values = (
+                rule, segmentation, label, verdict, others, side.region[label], side.n_voxels[label], round(volume, 3),
+                round(equal_sphere_diameter(volume), 2), size_class(volume), *place,
+            )  # fmt: skip
+            rows.append(dict(zip(LESION_COLUMNS, values, strict=True)))
+    return rows

@@ -12,6 +12,7 @@ from mbseg_bids.reports.facts import (
     all_warnings,
     anatomy_source,
     contrast,
+    contrasts_used,
     mapping,
     registration_checks,
 )
@@ -73,6 +74,7 @@ def _count_cells(counts: LesionCounts) -> dict[str, Any]:
     return (
         {"n_total": counts.total}
         | {f"n_{name}": n for name, n in (counts.by_region | counts.by_size).items()}
+        | {f"n_{certainty}": n for certainty, n in counts.by_certainty.items()}
         | {"n_below_minimum_size": counts.below_minimum, "n_macrohaemorrhage": counts.macrohaemorrhages}
         | {"volume_total": counts.volume}
         | {f"volume_{region}": volume for region, volume in counts.volume_by_region.items()}
@@ -94,11 +96,15 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "registration_passed": passed,
         "n_warnings": len(all_warnings(summary)) if summary else None,
+        "contrasts": ",".join(contrasts_used(summary)) or None,
         "anatomy_source": anatomy_source(summary),
         "weights": mapping(weights).get("name") if isinstance(weights, Mapping) else weights,
         "probability_threshold": number(detection.get("probability_threshold")),
         "ratio_threshold": number(detection.get("ratio_threshold")),
         "ratio_threshold_deep_gm": number(detection.get("ratio_threshold_deep_gm")),
+        "second_look_threshold": number(detection.get("second_look_threshold"))
+        if detection.get("second_look")
+        else None,
         "software_version": software.get("mbseg-bids") or software.get("mbseg_bids"),
     }
 

@@ -36,7 +36,7 @@ class DetectionInputs:
     grid: Grid
     t2star: Volume
     others: dict[str, Volume]
-    """T2w and T1w by name, as far as given."""
+    """T2w and T1w by name, those there are."""
     brain: Volume
     tissue: Volume
     regions: Volume
@@ -44,7 +44,12 @@ class DetectionInputs:
 
 
 def prepare_image(
-    image: Volume, contrast: str, *, brain_mask: npt.NDArray[np.bool_] | None = None, iterations: int = 50
+    image: Volume,
+    contrast: str,
+    *,
+    brain_mask: npt.NDArray[np.bool_] | None = None,
+    must_show_brain: bool | None = None,
+    iterations: int = 50,
 ) -> PreparedImage:
     """Outline the brain (or take the mask given) and correct the bias inside it.
 
@@ -53,16 +58,18 @@ def prepare_image(
     image
         A T1w, T2w or T2* scan on its native grid.
     contrast
-        Its name, for messages. Only on T1w must a brain be found.
+        Its name, for messages.
     brain_mask
         A mask to use instead, shape of the image.
+    must_show_brain
+        Whether the anatomy is found on this image, so that there is none without its brain; None: if it is a T1w.
     iterations
         Of N4, at most, at each level.
 
     Raises
     ------
     UnreadableDataError
-        If the image has no signal, or is a T1w without a brain.
+        If the image has no signal, or must show a brain and does not.
     """
     values = np.nan_to_num(np.asarray(image.data, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if not (values > 0).any():
@@ -71,7 +78,7 @@ def prepare_image(
     warnings: list[str] = []
     brain, found = brain_mask, brain_mask is not None
     if brain is None:
-        brain, found = _find_brain(image, contrast)
+        brain, found = _find_brain(image, contrast, contrast == "T1w" if must_show_brain is None else must_show_brain)
     sentence = volume_warning(brain, image.voxel_volume) if found else None
     if sentence:
         warnings.append(f"{contrast}: {sentence}")
@@ -94,10 +101,10 @@ def signal_mask(image: Volume) -> npt.NDArray[np.bool_]:
 def assemble(
     t2star: Volume,
     others: dict[str, tuple[Volume, npt.NDArray[np.float64]]],
-    brain_t1w: Volume,
-    tissue_t1w: Volume,
-    regions_t1w: Volume,
-    t1w_to_t2star: npt.NDArray[np.float64],
+    brain_anat: Volume,
+    tissue_anat: Volume,
+    regions_anat: Volume,
+    anat_to_t2star: npt.NDArray[np.float64],
     t2star_brain: npt.NDArray[np.bool_] | None = None,
 ) -> DetectionInputs:
     """Bring all to the detection grid, each in one interpolation, and standardise there.
@@ -110,16 +117,16 @@ def assemble(
         Bias corrected, native grid.
     others
         Name -> (bias-corrected image, transform of its points to T2* points).
-    brain_t1w, tissue_t1w, regions_t1w
-        On the T1w grid.
-    t1w_to_t2star
-        T1w points to T2* points.
+    brain_anat, tissue_anat, regions_anat
+        On the grid of the anatomical image.
+    anat_to_t2star
+        Its points to T2* points.
     t2star_brain
         The brain as outlined on T2* itself, to tell how much of it the others show.
     """
     grid = detection_grid(t2star.shape, t2star.affine)
-    back = np.linalg.inv(t1w_to_t2star)
-    brain = resample(brain_t1w, grid, [back], order=0).data > 0
+    back = np.linalg.inv(anat_to_t2star)
+    brain = resample(brain_anat, grid, [back], order=0).data > 0
     seen = np.ones(grid.shape, bool)
     for image, transform in others.values():
         seen &= field_of_view(image, grid, [np.linalg.inv(transform)])
@@ -128,15 +135,16 @@ def assemble(
         own = to_detection_grid(Volume(t2star_brain.astype(np.uint8), t2star.affine), grid, order=0).data > 0
         share = np.count_nonzero(own & seen) / max(np.count_nonzero(own), 1)
         if share < SMALLEST_SHARE_SEEN:
+            names = " or ".join(name.replace("t", "T") for name in sorted(others))
             warnings.append(
-                f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the T1w or T2w and is not searched"
+                f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the {names} and is not searched"
             )
     brain &= seen
     if not brain.any():
         raise UnreadableDataError("T2* and the other images show no common part of the brain", "look at their headers")
-    tissue = np.where(brain, resample(tissue_t1w, grid, [back], order=0).data, 0).astype(np.uint8)
+    tissue = np.where(brain, resample(tissue_anat, grid, [back], order=0).data, 0).astype(np.uint8)
     tissue[brain & (tissue == 0)] = CSF
-    regions = np.where(brain, resample(regions_t1w, grid, [back], order=0).data, 0).astype(np.uint8)
+    regions = np.where(brain, resample(regions_anat, grid, [back], order=0).data, 0).astype(np.uint8)
     on_grid = to_detection_grid(t2star, grid)
     standard = on_grid.with_data(standardise(on_grid.data, brain))
     moved = {}
@@ -159,16 +167,16 @@ def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, V
     return tuple(mask_to_native(v, t2star.shape, t2star.affine) for v in (inputs.brain, inputs.regions))
 
 
-def _find_brain(image: Volume, contrast: str) -> tuple[npt.NDArray[np.bool_], bool]:
-    """Outline the brain; on T2w and T2*, where it is only a help, fall back on the head."""
+def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Outline the brain; where it is only a help, fall back on the head."""
     try:
         brain = extract_brain(image)
-    except UnreadableDataError:
-        if contrast == "T1w":
-            raise
+    except UnreadableDataError as error:
+        if needed:
+            raise UnreadableDataError(f"no brain was found on the {contrast} image", error.remedy) from error
         return signal_mask(image), False
     # The networks were trained on T1w: on the others only a plausible outline counts.
     plausible = np.count_nonzero(brain) * image.voxel_volume / 1000 >= PLAUSIBLE_VOLUME[0] / 2
-    if contrast != "T1w" and not plausible:
+    if contrast != "T1w" and not needed and not plausible:
         return signal_mask(image), False
     return brain, True

@@ -1,4 +1,7 @@
-"""Tissue and regions of one person on the T1w grid: from image and atlas, or from a segmentation that exists."""
+"""Tissue and regions of one person on the anatomical image: from it and the atlas, or from a segmentation that exists.
+
+The anatomical image is the T1w; "T1w" below is a T2w or T2* image in a session that has no T1w.
+"""
 
 from dataclasses import dataclass
 
@@ -13,6 +16,7 @@ from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, region
 from mbseg_bids.imaging.registration_check import check_rigid
 from mbseg_bids.imaging.template import load_region_atlas
 from mbseg_bids.imaging.tissue import fill_csf_islands, grey_white_contrast, segment_tissue
+from mbseg_bids.imaging.tissue_from_atlas import tissue_without_t1w
 from mbseg_bids.imaging.transforms import PointField, resample
 from mbseg_bids.imaging.volume import Volume
 
@@ -28,7 +32,7 @@ Measured: about 7 on a 3-D T1w of 1 mm, 1.4 on a clinical 2-D T1w whose histogra
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Labels on the T1w grid."""
+    """Labels on the grid of the anatomical image."""
 
     tissue: npt.NDArray[np.uint8]
     """0 outside the brain, 1 CSF, 2 GM, 3 WM."""
@@ -47,6 +51,7 @@ def segment(
     brain: npt.NDArray[np.bool_],
     template_to_t1w: PointField,
     *,
+    contrast: str = "T1w",
     aseg: Volume | None = None,
     t1w_aseg_space: Volume | None = None,
     wmh_mask: Volume | None = None,
@@ -61,6 +66,8 @@ def segment(
         Mask, shape of ``t1w``.
     template_to_t1w
         Takes T1w points to template points: brings the atlas onto T1w.
+    contrast
+        What the anatomical image shows: ``T1w``, ``T2w`` or ``T2starw``.
     aseg
         FreeSurfer numbers in the world space of T1w, any grid; used instead of image and atlas.
     t1w_aseg_space
@@ -77,18 +84,19 @@ def segment(
     wmh = None if wmh_mask is None else resample(_as_mask(wmh_mask), grid, order=0).data > 0
     if aseg is not None:
         return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh)
-    tissue = segment_tissue(t1w.data, brain, t1w.spacing)
-    atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0)
-    regions = regions_from_atlas(atlas.data, tissue, t1w.spacing, wmh)
-    warnings = _region_warnings(regions)
-    contrast = grey_white_contrast(t1w.data, brain, t1w.spacing)
-    if contrast < SMALLEST_CONTRAST:
-        warnings = [
-            f"T1w hardly tells grey from white matter (contrast {contrast:.1f}, below {SMALLEST_CONTRAST:g}):"
-            " the border between cortical_gm and cerebral_wm is a guess",
-            *warnings,
-        ]
-    return Segmentation(tissue, regions, tuple(warnings))
+    atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0).data
+    if contrast == "T1w":
+        tissue, warnings = segment_tissue(t1w.data, brain, t1w.spacing), []
+        apart = grey_white_contrast(t1w.data, brain, t1w.spacing)
+        if apart < SMALLEST_CONTRAST:
+            warnings.append(
+                f"T1w hardly tells grey from white matter (contrast {apart:.1f}, below {SMALLEST_CONTRAST:g}):"
+                " the border between cortical_gm and cerebral_wm is a guess"
+            )
+    else:
+        tissue, warnings = tissue_without_t1w(t1w, brain, atlas, contrast)
+    regions = regions_from_atlas(atlas, tissue, t1w.spacing, wmh)
+    return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
 
 
 def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh) -> Segmentation:

@@ -12,10 +12,15 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObjec
 
 from mbseg_bids.interfaces.files import given
 
+CONTRASTS = ("T1w", "T2w", "T2starw")
+KEYS = {"T1w": "t1w", "T2w": "t2w", "T2starw": "t2star"}
+"""Contrasts as they are called in names of fields and records."""
+
 
 class _PrepareImageInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="scan on its native grid")
-    contrast = traits.Enum("T1w", "T2w", "T2starw", mandatory=True, desc="what the scan shows")
+    contrast = traits.Enum(*CONTRASTS, mandatory=True, desc="what the scan shows")
+    anatomical = traits.Bool(False, usedefault=True, desc="whether the anatomy is found on it: it must show a brain")
     brain_mask = File(exists=True, desc="brain mask to use, in the space of the scan")
     iterations = traits.Int(50, usedefault=True, desc="largest number of N4 iterations at each level")
 
@@ -49,7 +54,13 @@ class PrepareImage(SimpleInterface):
             stored = read_volume(self.inputs.brain_mask)
             stored = stored.with_data((stored.data > 0).astype(np.uint8))
             mask = resample(stored, Grid(image.shape, image.affine), order=0).data > 0
-        prepared = prepare_image(image, self.inputs.contrast, brain_mask=mask, iterations=self.inputs.iterations)
+        prepared = prepare_image(
+            image,
+            self.inputs.contrast,
+            brain_mask=mask,
+            must_show_brain=self.inputs.anatomical,
+            iterations=self.inputs.iterations,
+        )
         brain = Volume(prepared.brain.astype(np.uint8), image.affine)
         folder = Path(runtime.cwd)
         self._results["out_file"] = write_volume(folder / "corrected.nii.gz", prepared.image, self.inputs.in_file)
@@ -109,59 +120,63 @@ class RegisterRigid(SimpleInterface):
 
 
 class _RegisterTemplateInputSpec(BaseInterfaceInputSpec):
-    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
+    anat = File(exists=True, mandatory=True, desc="anatomical image, bias corrected")
+    contrast = traits.Enum(*CONTRASTS, usedefault=True, desc="what it shows")
     brain = File(exists=True, mandatory=True, desc="its brain mask")
     template = traits.Str(mandatory=True, desc="BIDS name of the template")
     preset = traits.Str("default", usedefault=True, desc="schedule of the registration")
 
 
 class _RegisterTemplateOutputSpec(TraitedSpec):
-    t1w_to_template = File(exists=True, desc="deformation that brings T1w images onto the template (template grid)")
-    template_to_t1w = File(exists=True, desc="deformation that brings template images onto T1w (T1w space)")
+    anat_to_template = File(exists=True, desc="deformation that brings anatomical images onto the template")
+    template_to_anat = File(exists=True, desc="deformation that brings template images onto the anatomical image")
     record = traits.Dict(desc="seconds, warnings, the check of the registration")
 
 
 class RegisterTemplate(SimpleInterface):
-    """Register T1w to the template; both ways are written as ITK displacement fields."""
+    """Register the anatomical image to the template; both ways are written as ITK displacement fields."""
 
     input_spec = _RegisterTemplateInputSpec
     output_spec = _RegisterTemplateOutputSpec
 
     def _run_interface(self, runtime):
+        from mbseg_bids.imaging.anatomical import like_t1w
         from mbseg_bids.imaging.template import load_template
         from mbseg_bids.imaging.template_registration import register_template_checked
         from mbseg_bids.interfaces.files import read_volume, write_field
 
         started = time.monotonic()
         template = load_template(self.inputs.template)
-        t1w, brain = read_volume(self.inputs.t1w), read_volume(self.inputs.brain)
-        transforms, check = register_template_checked(t1w, brain.data > 0, template.brain, preset=self.inputs.preset)
-        folder = Path(runtime.cwd)
+        brain = read_volume(self.inputs.brain).data > 0
+        anat = like_t1w(read_volume(self.inputs.anat), brain, self.inputs.contrast)
+        transforms, check = register_template_checked(anat, brain, template.brain, preset=self.inputs.preset)
+        folder, name = Path(runtime.cwd), f"{KEYS[self.inputs.contrast]}_to_template"
         # An image goes the way against which points are taken.
-        self._results["t1w_to_template"] = write_field(folder / "t1w_to_template.nii.gz", transforms.template_to_t1w)
-        self._results["template_to_t1w"] = write_field(folder / "template_to_t1w.nii.gz", transforms.t1w_to_template)
+        self._results["anat_to_template"] = write_field(folder / "anat_to_template.nii.gz", transforms.template_to_t1w)
+        self._results["template_to_anat"] = write_field(folder / "template_to_anat.nii.gz", transforms.t1w_to_template)
         self._results["record"] = {
-            "durations": {"t1w_to_template": round(time.monotonic() - started, 1)},
-            "warnings": [f"t1w_to_template: {reason}" for reason in check["reasons"]],
-            "registration": {"t1w_to_template": check},
+            "durations": {name: round(time.monotonic() - started, 1)},
+            "warnings": [f"{name}: {reason}" for reason in check["reasons"]],
+            "registration": {name: check},
             "template": {"name": template.name, "source": template.source},
         }
         return runtime
 
 
 class _SegmentRegionsInputSpec(BaseInterfaceInputSpec):
-    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
+    anat = File(exists=True, mandatory=True, desc="anatomical image, bias corrected")
+    contrast = traits.Enum(*CONTRASTS, usedefault=True, desc="what it shows")
     brain = File(exists=True, mandatory=True, desc="its brain mask")
-    template_to_t1w = File(exists=True, mandatory=True, desc="deformation that brings template images onto T1w")
+    template_to_anat = File(exists=True, mandatory=True, desc="deformation that brings template images onto it")
     aseg = File(exists=True, desc="FreeSurfer, FastSurfer or SynthSeg segmentation to reuse")
     t1w_aseg_space = File(exists=True, desc="T1w on the grid of ``aseg``")
-    wmh_mask = File(exists=True, desc="white-matter hyperintensities, in the space of T1w")
+    wmh_mask = File(exists=True, desc="white-matter hyperintensities, in the space of the anatomical image")
 
 
 class _SegmentRegionsOutputSpec(TraitedSpec):
-    t1w = File(exists=True, desc="T1w, bias corrected, 0-100")
-    tissue = File(exists=True, desc="1 CSF, 2 GM, 3 WM on the T1w grid")
-    regions = File(exists=True, desc="regions 1 to 6 on the T1w grid")
+    anat = File(exists=True, desc="anatomical image, bias corrected, 0-100")
+    tissue = File(exists=True, desc="1 CSF, 2 GM, 3 WM on its grid")
+    regions = File(exists=True, desc="regions 1 to 6 on its grid")
     record = traits.Dict(desc="seconds, warnings, what was reused, volumes")
 
 
@@ -177,23 +192,25 @@ class SegmentRegions(SimpleInterface):
         from mbseg_bids.interfaces.files import read_field, read_volume, write_volume
 
         started = time.monotonic()
-        t1w, brain = read_volume(self.inputs.t1w), read_volume(self.inputs.brain)
+        anat, brain = read_volume(self.inputs.anat), read_volume(self.inputs.brain)
         optional = {
             name: read_volume(value)
             for name in ("aseg", "t1w_aseg_space", "wmh_mask")
             if given(value := getattr(self.inputs, name))
         }
-        found = segment(t1w, brain.data > 0, read_field(self.inputs.template_to_t1w), **optional)
-        folder, like = Path(runtime.cwd), self.inputs.t1w
-        standard = t1w.with_data(standardise(t1w.data, brain.data > 0))
-        self._results["t1w"] = write_volume(folder / "t1w_preproc.nii.gz", standard, like)
-        self._results["tissue"] = write_volume(folder / "tissue.nii.gz", t1w.with_data(found.tissue), like)
-        self._results["regions"] = write_volume(folder / "regions.nii.gz", t1w.with_data(found.regions), like)
+        field = read_field(self.inputs.template_to_anat)
+        found = segment(anat, brain.data > 0, field, contrast=self.inputs.contrast, **optional)
+        folder, like = Path(runtime.cwd), self.inputs.anat
+        standard = anat.with_data(standardise(anat.data, brain.data > 0))
+        self._results["anat"] = write_volume(folder / "anat_preproc.nii.gz", standard, like)
+        self._results["tissue"] = write_volume(folder / "tissue.nii.gz", anat.with_data(found.tissue), like)
+        self._results["regions"] = write_volume(folder / "regions.nii.gz", anat.with_data(found.regions), like)
         self._results["record"] = {
             "durations": {"segment_regions": round(time.monotonic() - started, 1)},
             "warnings": list(found.warnings),
             "reuse": {name: str(getattr(self.inputs, name)) for name in optional},
-            "region_ml": found.volumes(t1w.voxel_volume),
+            "region_ml": found.volumes(anat.voxel_volume),
+            "anatomical_contrast": [self.inputs.contrast],
         }
         return runtime
 
@@ -203,12 +220,13 @@ class _AssembleInputSpec(BaseInterfaceInputSpec):
     t2star_brain = File(exists=True, mandatory=True, desc="brain outlined on T2*")
     t2star_brain_found = traits.Bool(True, usedefault=True, desc="whether it is a brain")
     t2w = File(exists=True, desc="T2w, bias corrected")
-    t1w = File(exists=True, mandatory=True, desc="T1w, bias corrected")
-    t1w_to_t2star = File(exists=True, mandatory=True, desc="4 x 4 text")
+    t1w = File(exists=True, desc="T1w, bias corrected")
+    t1w_to_t2star = File(exists=True, desc="4 x 4 text")
     t2w_to_t2star = File(exists=True, desc="4 x 4 text")
-    brain = File(exists=True, mandatory=True, desc="brain mask, T1w grid")
-    tissue = File(exists=True, mandatory=True, desc="tissue, T1w grid")
-    regions = File(exists=True, mandatory=True, desc="regions, T1w grid")
+    anatomical = traits.Enum(*CONTRASTS, usedefault=True, desc="contrast on whose grid the next three lie")
+    brain = File(exists=True, mandatory=True, desc="brain mask, grid of the anatomical image")
+    tissue = File(exists=True, mandatory=True, desc="tissue, same grid")
+    regions = File(exists=True, mandatory=True, desc="regions, same grid")
 
 
 class _AssembleOutputSpec(TraitedSpec):
@@ -231,6 +249,8 @@ class AssembleDetectionGrid(SimpleInterface):
     output_spec = _AssembleOutputSpec
 
     def _run_interface(self, runtime):
+        import numpy as np
+
         from mbseg_bids.imaging.intensity import standardise
         from mbseg_bids.imaging.preparation import assemble, labels_on_native
         from mbseg_bids.interfaces.files import read_matrix, read_volume, write_volume
@@ -238,10 +258,13 @@ class AssembleDetectionGrid(SimpleInterface):
         started = time.monotonic()
         inputs, folder = self.inputs, Path(runtime.cwd)
         t2star = read_volume(inputs.t2star)
-        to_t2star = read_matrix(inputs.t1w_to_t2star)
-        others = {"t1w": (read_volume(inputs.t1w), to_t2star)}
-        if given(inputs.t2w):
-            others["t2w"] = (read_volume(inputs.t2w), read_matrix(inputs.t2w_to_t2star))
+        others = {
+            name: (read_volume(getattr(inputs, name)), read_matrix(getattr(inputs, f"{name}_to_t2star")))
+            for name in ("t1w", "t2w")
+            if given(getattr(inputs, name))
+        }
+        key = KEYS[inputs.anatomical]
+        to_t2star = others[key][1] if key in others else np.eye(4)
         labels = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
         own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
         found = assemble(t2star, others, *labels, to_t2star, own)

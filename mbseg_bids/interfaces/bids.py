@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -25,6 +26,7 @@ class _WriteDerivativeInputSpec(BaseInterfaceInputSpec):
     path = traits.Str(mandatory=True, desc="where, relative to output_dir")
     metadata = traits.Dict(desc="content of the JSON sidecar; none is written where undefined")
     table = traits.Str(desc="TSV text to write beside it")
+    columns = traits.Dict(desc="columns to add to a TSV file, with the one value that all rows have")
     reference = File(exists=True, desc="image whose grid the file must have to the bit")
 
 
@@ -47,7 +49,10 @@ class WriteDerivative(SimpleInterface):
         target = Path(self.inputs.output_dir) / self.inputs.path
         if traits_given(self.inputs.reference):
             require_same_grid(source, Path(self.inputs.reference))
-        write_bytes(target, _canonical_bytes(source, compress=target.name.endswith(".gz")))
+        content = _canonical_bytes(source, compress=target.name.endswith(".gz"))
+        if traits_given(self.inputs.columns):
+            content = add_columns(content.decode(), self.inputs.columns).encode()
+        write_bytes(target, content)
         beside = target.parent / target.name.split(".")[0]
         if traits_given(self.inputs.metadata):
             write_json(beside.with_suffix(".json"), self.inputs.metadata)
@@ -104,6 +109,13 @@ def require_same_grid(image: Path, reference: Path) -> None:
     ours, theirs = nib.load(image), nib.load(reference)
     if ours.shape[:3] != theirs.shape[:3] or not np.array_equal(ours.affine, theirs.affine):
         raise ValueError(f"{image.name} is not on the grid of {reference.name}")
+
+
+def add_columns(table: str, columns: Mapping[str, str]) -> str:
+    """Return a TSV text with columns added on the right, the same value in every row."""
+    first, *rows = table.splitlines()
+    lines = ["\t".join([first, *columns]), *("\t".join([row, *columns.values()]) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def traits_given(value) -> bool:

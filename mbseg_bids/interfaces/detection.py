@@ -10,13 +10,15 @@ from pathlib import Path
 from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
+from mbseg_bids.interfaces.files import given
+
 LOGGER = logging.getLogger("nipype.interface")
 
 
 class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, mandatory=True, desc="T2w, detection grid, 0-100")
-    t1w = File(exists=True, mandatory=True, desc="T1w, detection grid, 0-100")
+    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, a channel of zeros")
+    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, a channel of zeros")
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
@@ -38,8 +40,6 @@ class ClassifyCandidates(SimpleInterface):
     output_spec = _ClassifyCandidatesOutputSpec
 
     def _run_interface(self, runtime):
-        import numpy as np
-
         from mbseg_bids.detection.classify import classify_voxels
         from mbseg_bids.detection.outward_search import search_outwards
         from mbseg_bids.detection.search_mask import search_region
@@ -53,7 +53,7 @@ class ClassifyCandidates(SimpleInterface):
         brain = _read(self.inputs.brain).data > 0
         if not brain.any():
             raise UnreadableDataError("the brain mask is empty", "look at the T2* image, or give a brain mask")
-        stack = np.stack([t2star.data, _read(self.inputs.t2w).data, _read(self.inputs.t1w).data]).astype(np.float32)
+        stack = _read_stack(t2star.data, self.inputs.t2w, self.inputs.t1w)
         tissue = _read(self.inputs.tissue).data
         mask, seeds = search_region(stack[0], brain, tissue, t2star.spacing, settings)
 
@@ -89,6 +89,9 @@ class ClassifyCandidates(SimpleInterface):
 
 class _FindLesionsInputSpec(BaseInterfaceInputSpec):
     t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
+    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, the second look does without")
+    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, the second look does without")
+    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
@@ -102,7 +105,7 @@ class _FindLesionsOutputSpec(TraitedSpec):
 
 
 class FindLesions(SimpleInterface):
-    """Apply components, intensity ratio and regions on the detection grid."""
+    """Apply components, intensity ratio, regions and the second look on the detection grid."""
 
     input_spec = _FindLesionsInputSpec
     output_spec = _FindLesionsOutputSpec
@@ -111,17 +114,21 @@ class FindLesions(SimpleInterface):
         from dataclasses import asdict
 
         from mbseg_bids.detection.lesions import segment_lesions
+        from mbseg_bids.detection.second_look import load_second_look
         from mbseg_bids.settings import DetectionSettings
 
+        settings = DetectionSettings(**self.inputs.settings)
         t2star = _read(self.inputs.t2star)
         result = segment_lesions(
-            t2star.data[None],
+            _read_stack(t2star.data, self.inputs.t2w, self.inputs.t1w),
             _read(self.inputs.probability).data,
             _read(self.inputs.brain).data > 0,
             _read(self.inputs.regions).data.astype("int32"),
             t2star.spacing,
             t2star.affine,
-            DetectionSettings(**self.inputs.settings),
+            settings,
+            tissue=_read(self.inputs.tissue).data,
+            second_look=load_second_look() if settings.second_look else None,
         )
         evidence = {
             "candidates": {label: asdict(e) for label, e in result.evidence_of_candidates.items()},
@@ -165,6 +172,7 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
+        from mbseg_bids.detection.second_look import load_second_look
         from mbseg_bids.detection.summary import summarise
         from mbseg_bids.detection.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
@@ -198,7 +206,10 @@ class WriteLesions(SimpleInterface):
         for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
-        summary = summarise(result.lesion_table, result.candidate_table, self.inputs.search, settings)
+        network = load_second_look().training.get("network") if settings.second_look else None
+        summary = summarise(
+            result.lesion_table, result.candidate_table, self.inputs.search, settings, second_look_network=network
+        )
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)
@@ -230,6 +241,14 @@ def on_grid_of(reference, data):
     header["cal_min"] = header["cal_max"] = 0
     # An affine equal to the header's own leaves sform, qform and their codes untouched.
     return nib.Nifti1Image(data, reference.affine, header)
+
+
+def _read_stack(t2star, t2w, t1w):
+    """Return the contrasts as one array (3, I, J, K), float32; of a missing one (an undefined trait), zeros."""
+    import numpy as np
+
+    others = [_read(path).data if given(path) else np.zeros_like(t2star) for path in (t2w, t1w)]
+    return np.stack([t2star, *others]).astype(np.float32)
 
 
 def _read(path):

@@ -35,8 +35,8 @@ class MapLabelsToT1w(SimpleInterface):
 
 class _MapLabelsToTemplateInputSpec(BaseInterfaceInputSpec):
     labels = File(exists=True, mandatory=True, desc="lesions on the native T2* grid")
-    t1w_to_t2star = File(exists=True, mandatory=True, desc="4 x 4 text: T1w points to T2* points")
-    t1w_to_template = File(exists=True, mandatory=True, desc="deformation that brings T1w images onto the template")
+    anat_to_t2star = File(exists=True, desc="4 x 4 text: anatomical points to T2* points; none if the image is T2*")
+    anat_to_template = File(exists=True, mandatory=True, desc="deformation that brings anatomical images onto it")
     template = traits.Str(desc="BIDS name of the template; the default one where not given")
 
 
@@ -54,7 +54,9 @@ class MapLabelsToTemplate(SimpleInterface):
 
         name = self.inputs.template if given(self.inputs.template) else DEFAULT_TEMPLATE
         brain = load_template(name).brain
-        way = [read_field(self.inputs.t1w_to_template), read_matrix(self.inputs.t1w_to_t2star)]
+        way = [read_field(self.inputs.anat_to_template)]
+        if given(self.inputs.anat_to_t2star):
+            way.append(read_matrix(self.inputs.anat_to_t2star))
         moved = map_labels(read_volume(self.inputs.labels), Grid(brain.shape, brain.affine), way)
         self._results["out_file"] = write_volume(Path(runtime.cwd) / "labels_template.nii.gz", moved)
         return runtime

@@ -26,6 +26,14 @@ class Augmentation:
         Each contrast is multiplied by a factor in 1 -/+ gain.
     noise
         Largest standard deviation of added noise, in units of the scaled patch (0-1).
+    gamma
+        Each contrast is raised to a power in exp(-/+ gamma).
+    shift
+        Largest shift of T2w and T1w against T2*, voxels along each axis: what registration may leave.
+    blur
+        Largest share of a 3 x 3 binomial filter mixed into each contrast.
+    drop
+        Probability that T2w and that T1w is missing: a channel of zeros, as in a scan that lacks the contrast.
     """
 
     rotations: int = 19
@@ -33,7 +41,13 @@ class Augmentation:
     exact: float = 0.0
     gain: float = 0.0
     noise: float = 0.0
+    gamma: float = 0.0
+    shift: float = 0.0
+    blur: float = 0.0
+    drop: tuple[float, float] = (0.0, 0.0)
 
+
+_SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": True}
 
 NONE = Augmentation(rotations=0)
 
@@ -48,18 +62,53 @@ def augment(
     exact = rng.random(n) < augmentation.exact
     angles = np.where(exact, rng.integers(0, 4, n) * np.pi / 2, angles) * turned
     mirrored = (rng.random(n) < 0.5) & augmentation.mirror
-    patches = rotate_patches(wide, angles, mirrored, size)
+    shifts = np.zeros((n, 3, 2), np.float32)
+    if augmentation.shift:
+        shifts[:, 1:] = rng.uniform(-augmentation.shift, augmentation.shift, (n, 2, 2))
+    patches = rotate_patches(wide, angles, mirrored, size, shifts if augmentation.shift else None)
+    return _drop(_vary_intensity(patches, augmentation, rng), augmentation.drop, rng)
+
+
+def _vary_intensity(patches: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator) -> torch.Tensor:
+    n = len(patches)
+    changed = any((augmentation.gain, augmentation.noise, augmentation.gamma, augmentation.blur))
+    if augmentation.blur:
+        share = torch.from_numpy(rng.uniform(0, augmentation.blur, (n, 3, 1, 1)).astype(np.float32))
+        patches += share * (_binomial(patches) - patches)
+    if augmentation.gamma:
+        power = np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma, (n, 3, 1, 1)))
+        patches = patches.clamp_(0, 1) ** torch.from_numpy(power.astype(np.float32))
     if augmentation.gain:
         gain = rng.uniform(1 - augmentation.gain, 1 + augmentation.gain, (n, 3, 1, 1))
         patches *= torch.from_numpy(gain.astype(np.float32))
     if augmentation.noise:
         spread = rng.uniform(0, augmentation.noise, (n, 1, 1, 1)).astype(np.float32)
         patches += torch.from_numpy(rng.standard_normal(patches.shape, dtype=np.float32) * spread)
-    return patches.clamp_(0, 1) if augmentation.gain or augmentation.noise else patches
+    return patches.clamp_(0, 1) if changed else patches
+
+
+def _binomial(patches: torch.Tensor) -> torch.Tensor:
+    """Filter with (1, 2, 1) x (1, 2, 1) / 16, the edge continued."""
+    weight = torch.tensor([1.0, 2.0, 1.0])
+    kernel = torch.outer(weight, weight)[None, None].repeat(patches.shape[1], 1, 1, 1) / 16
+    padded = functional.pad(patches, (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(padded, kernel, groups=patches.shape[1])
+
+
+def _drop(patches: torch.Tensor, probabilities: tuple[float, float], rng: np.random.Generator) -> torch.Tensor:
+    """Set T2w and T1w of some patches to zero, each by its own draw."""
+    if any(probabilities):
+        missing = rng.random((len(patches), 2)) < probabilities
+        patches[:, 1:] *= torch.from_numpy(1 - missing.astype(np.float32))[:, :, None, None]
+    return patches
 
 
 def rotate_patches(
-    wide: npt.NDArray[np.uint8], angles: npt.NDArray[np.floating], mirrored: npt.NDArray[np.bool_], size: int
+    wide: npt.NDArray[np.uint8],
+    angles: npt.NDArray[np.floating],
+    mirrored: npt.NDArray[np.bool_],
+    size: int,
+    shifts: npt.NDArray[np.float32] | None = None,
 ) -> torch.Tensor:
     """Turn wide patches about their centre voxel and cut the middle out.
 
@@ -76,6 +125,8 @@ def rotate_patches(
         Shape (N,).
     size
         Side of the result; the voxel is at ``size // 2``.
+    shifts
+        Shape (N, 3, 2): how far (voxels, in the wide patch) each contrast is looked up beside its place; None: not.
     """
     width = wide.shape[-1]
     offsets = torch.arange(size, dtype=torch.float32) - size // 2
@@ -84,9 +135,14 @@ def rotate_patches(
     sign = torch.from_numpy(np.where(mirrored, -1, 1).astype(np.float32))[:, None, None]
     rows = a * torch.cos(angle) + b * torch.sin(angle)
     columns = sign * (b * torch.cos(angle) - a * torch.sin(angle))
-    at = (torch.stack([columns, rows], dim=-1) + width // 2) * (2 / (width - 1)) - 1  # grid_sample takes (x, y)
+    at = torch.stack([columns, rows], dim=-1) + width // 2  # grid_sample takes (x, y)
     source = torch.from_numpy(np.ascontiguousarray(wide)).float() / 255
-    return functional.grid_sample(source, at, mode="bilinear", padding_mode="zeros", align_corners=True)
+    if shifts is None:
+        return functional.grid_sample(source, at * (2 / (width - 1)) - 1, **_SAMPLING)
+    n = len(wide)
+    at = (at[:, None] + torch.from_numpy(shifts)[:, :, None, None].flip(-1)).flatten(0, 1)
+    moved = functional.grid_sample(source.reshape(n * 3, 1, width, width), at * (2 / (width - 1)) - 1, **_SAMPLING)
+    return moved.reshape(n, 3, size, size)
 
 
 def upright(wide: npt.NDArray[np.uint8], size: int) -> torch.Tensor:

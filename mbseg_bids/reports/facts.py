@@ -26,7 +26,7 @@ class RegistrationCheck:
     def moving(self) -> str:
         """The contrast that was moved (``T1w``), or the check's own name."""
         start = self.name.lower().replace("_", "").split("to")[0]
-        return {"t1w": "T1w", "t1": "T1w", "t2w": "T2w", "t2": "T2w"}.get(start, self.name)
+        return {"t1w": "T1w", "t1": "T1w", "t2w": "T2w", "t2": "T2w", "t2star": "T2*"}.get(start, self.name)
 
     @property
     def title(self) -> str:
@@ -110,6 +110,17 @@ def contrast(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {}
 
 
+def missing_contrasts(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return T2w, T1w or both where the run recorded that the session does not have them."""
+    recorded = texts(summary.get("missing_contrasts"))
+    return tuple(name for name in CONTRASTS[1:] if name in recorded)
+
+
+def contrasts_used(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the contrasts of a session in the order of the network's channels; empty where no input was recorded."""
+    return tuple(name for name in CONTRASTS if contrast(summary, name))
+
+
 def _plain(name: str) -> str:
     return name.lower().removesuffix("w").replace("*", "star")
 
@@ -125,7 +136,8 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
     for check in checks:
         figures = f"similarity {_figure(check.similarity)}, brain overlap {_figure(check.overlap)}"
         if check.passed is False:
-            wrong = "lesions, regions and counts may be wrong" if "T2*" in check.title else "its regions may be wrong"
+            lesions = check.title.endswith("to T2*")
+            wrong = "lesions, regions and counts may be wrong" if lesions else "its regions may be wrong"
             why = f" Reason: {'; '.join(check.reasons)}." if check.reasons else ""
             failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.{why}")
         elif check.passed is None:
@@ -134,7 +146,7 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
             warnings.append(f"{check.title} registration passed only from a second start ({figures}).")
     checked = {check.moving for check in checks}
     for name in CONTRASTS[1:]:
-        if name not in checked:
+        if name not in checked and name not in missing_contrasts(summary):
             warnings.append(f"No registration check of {name} was recorded: look at the alignment pictures.")
     if not table_found:
         failures.append("There is no readable lesion table: nothing can be said about microbleeds.")
@@ -156,7 +168,11 @@ def anatomy_source(summary: Mapping[str, Any]) -> str:
             found = [f"{key}: {short_path(value)}" for key, value in found.items() if value]
         if reused := texts(found):
             return "; ".join(reused)
-    return "computed" if mapping(summary.get("anatomy")) else "n/a"
+    anatomy = mapping(summary.get("anatomy"))
+    on = texts(anatomy.get("anatomical_contrast"))
+    if on and on[0] != "T1w":
+        return f"computed on {on[0].replace('T2starw', 'T2*')}, regions from the template"
+    return "computed" if anatomy else "n/a"
 
 
 def short_path(value: Any) -> str:

@@ -46,7 +46,19 @@ REASON_SENTENCES = {
     "intensity_ratio": "not dark enough against its surroundings (intensity ratio)",
     "below_minimum_size": "smaller than the minimum size",
     "above_maximum_size": "larger than the maximum size: possible macrohaemorrhage, not counted",
+    "second_look": "more like something else (second look)",
 }
+AGAINST_SENTENCES = {
+    "vessel_like": "the dark structure goes on in plane or from slice to slice, or is elongated: a vein",
+    "faint": "little darker than its surroundings",
+    "unlike_on_t2w_t1w": "T2w or T1w are not those of a microbleed",
+    "in_csf": "surrounded by cerebrospinal fluid, or at the surface of the brain",
+    "network_in_doubt": "low probability of the network",
+    "uneven_surroundings": "tissue around it is of uneven brightness",
+    "unusual_size": "very small or very large",
+    "unusual_place": "in a region where mimics are frequent",
+}
+"""For what the second look says against a candidate."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,9 @@ def _card(
     if candidate:
         reason = row.get("reason") or "no reason given"
         remarks.insert(0, REASON_SENTENCES.get(reason, words(reason)))
+        against = row.get("evidence_against") or "n/a"
+        if reason == "second_look" and against != "n/a":
+            remarks.insert(1, f"most against it: {AGAINST_SENTENCES.get(against, words(against))}")
     return Card(
         anchor=f"{prefix}-{label}",
         name=name,
@@ -132,7 +147,10 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
     slices = show("n_slices", 0)
     yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}"
-    yield "Probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
+    certainty = row.get("certainty") or "n/a"
+    if certainty != "n/a":
+        yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
+    yield "Network probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
     yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (scanner, RAS+)"
     yield "Voxel", ", ".join(show(c, 0) for c in ("i", "j", "k")) + " (T2* image)"

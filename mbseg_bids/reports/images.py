@@ -1,6 +1,6 @@
 """The images of a session, brought to canonical axes on the grid of its T2*-weighted image."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,13 +79,17 @@ def voxels_of(label: int, labels: npt.NDArray | None, boxes: list[tuple[slice, .
     return np.argwhere(labels[box] == label) + [axis.start for axis in box]
 
 
-def load_images(files: SessionFiles) -> SessionImages | None:
-    """Read what the report shows; nothing without a T2* image. What is missing is noted in ``files.problems``."""
+def load_images(files: SessionFiles, without: Collection[str] = ()) -> SessionImages | None:
+    """Read what the report shows; nothing without a T2* image. What is missing is noted in ``files.problems``.
+
+    ``without`` names contrasts that the session does not have: they are not looked for.
+    """
     native = files.volume("desc-preproc_T2starw.nii.gz", "T2*-weighted image")
     lesions = files.volume("space-T2starw_seg-CMB_dseg.nii.gz", "image of lesion labels", labels=True)
     others = {
         name: files.volume(f"space-T2starw_desc-preproc_{name}.nii.gz", f"registered {name} image")
         for name in ("T2w", "T1w")
+        if name not in without
     }
     labels = {
         "brain": files.volume("space-T2starw_desc-brain_mask.nii.gz", "brain mask", labels=True),

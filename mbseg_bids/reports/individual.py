@@ -21,8 +21,10 @@ from mbseg_bids.reports.facts import (
     Verdict,
     anatomy_source,
     contrast,
+    contrasts_used,
     judge,
     mapping,
+    missing_contrasts,
     registration_checks,
     short_path,
     texts,
@@ -78,6 +80,8 @@ class Section:
     alignment: list[mosaics.Sheet]
     glance: list[mosaics.Sheet]
     masks: list[mosaics.Sheet]
+    contrasts: str
+    """Which contrasts there were and which not, for the first screen."""
     inputs: list[tuple[str, str, str, str]]
     anatomy_source: str
     region_ml: Mapping[str, float]
@@ -160,7 +164,7 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         files.note("This session is not marked as finished: it is still running, or it failed. Results may be partial.")
     lesions = files.table("space-T2starw_seg-CMB_dseg.tsv", LESION_COLUMNS, "lesion table")
     candidates = files.table("space-T2starw_seg-CMBcandidates_dseg.tsv", CANDIDATE_COLUMNS, "table of candidates")
-    images = load_images(files)
+    images = load_images(files, missing_contrasts(summary))
     rows = lesions or []
     counts = _counts(rows, candidates or [], files) if lesions is not None else None
     _compare(rows if counts is not None else None, images, summary, files)
@@ -232,6 +236,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         alignment=[],
         glance=[],
         masks=[],
+        contrasts=contrasts_sentence(summary),
         inputs=[_input(summary, name) for name in CONTRASTS],
         anatomy_source=anatomy_source(summary),
         region_ml={
@@ -247,9 +252,21 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
     )
 
 
+def contrasts_sentence(summary: Mapping[str, Any]) -> str:
+    """Return one sentence on the contrasts that there were, and on those that there were not."""
+    used, missing = contrasts_used(summary), missing_contrasts(summary)
+    if not used:
+        return "The contrasts used were not recorded."
+    titles = [gallery.CONTRAST_TITLES[name] for name in used]
+    lacking = f"; no {' and no '.join(missing)} in this session" if missing else ""
+    return f"Contrasts used: {', '.join(titles)}{lacking}."
+
+
 def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     """Return name, file, geometry and reason of one input."""
     found = contrast(summary, name)
+    if name in missing_contrasts(summary):
+        return gallery.CONTRAST_TITLES[name], "none in this session", "n/a", "done without"
     path = short_path(found.get("path") or "not recorded")
     geometry = [" × ".join(str(n) for n in found[key]) for key in ("shape",) if isinstance(found.get(key), list)]
     spacing = [number(mm) for mm in found["spacing"]] if isinstance(found.get("spacing"), list) else []

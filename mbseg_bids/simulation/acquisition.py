@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.anatomy import AIR_TABLE, N_LABELS, Anatomy
@@ -64,11 +64,15 @@ def resample(
     *,
     order: int = 1,
     move: npt.NDArray[np.float64] | None = None,
+    mode: str = "constant",
 ) -> npt.NDArray:
-    """Values of an image on another grid; `move` maps target world to source world (4 x 4), identity by default."""
+    """Values of an image on another grid; `move` maps target world to source world (4 x 4), identity by default.
+
+    Beyond the image 0, or with `mode` "nearest" its edge.
+    """
     mapping = np.linalg.inv(source) @ (np.eye(4) if move is None else move) @ target
     return ndimage.affine_transform(
-        image, mapping[:3, :3], mapping[:3, 3], output_shape=tuple(shape), order=order, mode="constant", cval=0
+        image, mapping[:3, :3], mapping[:3, 3], output_shape=tuple(shape), order=order, mode=mode, cval=0
     )
 
 
@@ -93,19 +97,54 @@ def box_average(
 
 
 def label_votes(
-    labels: npt.NDArray, source: npt.NDArray, affine: npt.NDArray, shape: Sequence[int], n_classes: int
+    labels: npt.NDArray[np.uint8], source: npt.NDArray, affine: npt.NDArray, shape: Sequence[int]
 ) -> npt.NDArray[np.uint8]:
-    """The class (0 to n_classes - 1) that most of each voxel holds, sampled once per mm along the slice axis."""
+    """The label that most of each voxel holds, see `map_votes`."""
+    return map_votes((labels,), source, affine, shape)[0]
+
+
+def map_votes(
+    maps: Sequence[npt.NDArray], source: npt.NDArray, affine: npt.NDArray, shape: Sequence[int]
+) -> list[npt.NDArray[np.uint8]]:
+    """For each of several label maps, the label that most of each voxel holds.
+
+    Voxels are sampled once per mm along the slice axis; of labels with as many votes the lowest wins.
+
+    Parameters
+    ----------
+    maps
+        Of small integers or bool, all on one grid; the products of their numbers of labels must stay below 256.
+    source, affine, shape
+        Affine of the maps; the grid of the result.
+    """
+    sizes = [int(labels.max()) + 1 for labels in maps]
+    coded = np.zeros(maps[0].shape, dtype=np.uint8)
+    for labels, size in zip(maps, sizes, strict=True):
+        coded *= np.uint8(size)
+        coded += labels.astype(np.uint8)
     thickness = float(np.linalg.norm(affine[:3, 2]))
     counts = max(1, round(thickness))
-    votes = np.zeros((n_classes, *shape), dtype=np.uint8)
+    drawn = []
     for step in range(counts):
         shifted = affine.copy()
         shifted[:3, 3] += affine[:3, 2] * ((step + 0.5) / counts - 0.5)
-        drawn = resample(labels, source, shifted, shape, order=0)
-        for label in range(n_classes):
-            votes[label] += drawn == label
-    return votes.argmax(axis=0).astype(np.uint8)
+        drawn.append(resample(coded, source, shifted, shape, order=0))
+    winners = []
+    for size in reversed(sizes):
+        winners.append(_most_frequent([codes % np.uint8(size) for codes in drawn], size))
+        drawn = [codes // np.uint8(size) for codes in drawn]
+    return winners[::-1]
+
+
+def _most_frequent(drawn: Sequence[npt.NDArray[np.uint8]], n_classes: int) -> npt.NDArray[np.uint8]:
+    if len(drawn) == 1:
+        return drawn[0]
+    best, most = np.zeros(drawn[0].shape, dtype=np.uint8), np.zeros(drawn[0].shape, dtype=np.uint8)
+    for label in range(n_classes):
+        votes = sum((codes == label).view(np.uint8) for codes in drawn)
+        best[votes > most] = label
+        np.maximum(most, votes, out=most)
+    return best
 
 
 def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -> tuple[Volume, ...]:
@@ -123,13 +162,13 @@ def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -
     chi = np.pad(np.where(AIR_TABLE[labels], 9.4e-6, 0.0), ((pad, pad), (pad, pad), (pad, pad)), constant_values=9.4e-6)
     chi[..., :pad] = chi[..., pad : pad + 1]
     chi = ndimage.gaussian_filter(chi, 0.7)
-    frequencies = np.meshgrid(*[np.fft.fftfreq(n) for n in chi.shape[:2]], np.fft.rfftfreq(chi.shape[2]), indexing="ij")
+    frequencies = np.meshgrid(*[fft.fftfreq(n) for n in chi.shape[:2]], fft.rfftfreq(chi.shape[2]), indexing="ij")
     squared = sum(f**2 for f in frequencies)
     axes = anatomy.labels.affine[:3, :3] / np.linalg.norm(anatomy.labels.affine[:3, :3], axis=0)
     along = sum(a * f for a, f in zip(axes[2], frequencies, strict=True))  # of B0, the scanner's z
     kernel = 1 / 3 - along**2 / np.where(squared > 0, squared, 1)
     kernel[0, 0, 0] = 0
-    shift = np.fft.irfftn(np.fft.rfftn(chi) * kernel, s=chi.shape, axes=(0, 1, 2))[pad:-pad, pad:-pad, pad:-pad]
+    shift = fft.irfftn(fft.rfftn(chi) * kernel, s=chi.shape)[pad:-pad, pad:-pad, pad:-pad]
     shift = shift * protocol.field_strength * protocol.dropout
     i, j, k = np.meshgrid(*[np.linspace(-1, 1, n) for n in shift.shape], indexing="ij")
     terms = np.stack([np.ones_like(i), i, j, k, i * i, j * j, k * k, i * j, i * k, j * k], axis=-1)
@@ -145,14 +184,16 @@ def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -
 def dropout_factor(
     gradients: Sequence[Volume], affine: npt.NDArray[np.float64], shape: Sequence[int], echo_time: float
 ) -> npt.NDArray[np.float32]:
-    """Signal left in voxels across which the field varies linearly: product over axes of sinc(gamma G d TE / 2 pi)."""
-    world = [resample(g.data, g.affine, affine, shape) for g in gradients]
-    factor = np.ones(tuple(shape), dtype=np.float32)
+    """Signal left in voxels across which the field varies linearly: product over axes of sinc(gamma G d TE / 2 pi).
+
+    Computed where the gradients are known and interpolated from there.
+    """
+    factor = np.ones(gradients[0].shape, dtype=np.float32)
     for axis in range(3):
         edge = affine[:3, axis] * 1e-3
-        across = sum(np.float32(e) * g for e, g in zip(edge, world, strict=True))
+        across = sum(np.float32(e) * g.data for e, g in zip(edge, gradients, strict=True))
         factor *= np.abs(np.sinc(GYROMAGNETIC_RATIO * echo_time * 1e-3 / (2 * np.pi) * across)).astype(np.float32)
-    return factor
+    return resample(factor, gradients[0].affine, affine, shape, mode="nearest")
 
 
 def bias_field(
@@ -160,9 +201,7 @@ def bias_field(
 ) -> npt.NDArray[np.float32]:
     """Receive field: exp of a smooth random field with a correlation length of about 80 mm."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    smooth = smooth_field(tuple(int(np.ceil(n * s / 4)) + 1 for n, s in zip(shape, spacing, strict=True)), 20, rng)
-    resampled = ndimage.affine_transform(smooth, spacing / 4, output_shape=tuple(shape), order=1, mode="nearest")
-    return np.exp(log_sd * resampled)
+    return np.exp(np.float32(log_sd) * smooth_field(shape, 80 / spacing, rng))
 
 
 def add_ringing(image: npt.NDArray[np.float32], share: float, *, kept: float = 0.8) -> npt.NDArray[np.float32]:
@@ -172,11 +211,36 @@ def add_ringing(image: npt.NDArray[np.float32], share: float, *, kept: float = 0
     cut = image
     for axis in (0, 1):
         n = image.shape[axis]
-        spectrum = np.fft.rfft(cut, axis=axis)
-        window = (np.fft.rfftfreq(n) <= 0.5 * kept).astype(np.float32)
+        spectrum = fft.rfft(cut, axis=axis)
+        window = (fft.rfftfreq(n) <= 0.5 * kept).astype(np.float32)
         spectrum *= window.reshape([-1 if a == axis else 1 for a in range(3)])
-        cut = np.fft.irfft(spectrum, n=n, axis=axis)
+        cut = fft.irfft(spectrum, n=n, axis=axis)
     return (image + share * (cut - image)).astype(np.float32)
+
+
+def add_ghosts(
+    image: npt.NDArray[np.float32], amplitude: float, *, period: float, start: float = 0.0, axis: int = 1
+) -> npt.NDArray[np.float32]:
+    """Magnitude of an image whose head moved to and fro along the phase axis while its lines were acquired.
+
+    Line n of k-space sees the head shifted by `amplitude` (voxels) times sin(2 pi n / period + start), which turns its
+    phase; that puts ghosts at multiples of the field of view / period (Wood & Henkelman, Med Phys 1985, 12:143).
+
+    Parameters
+    ----------
+    period
+        Of the motion, in lines (breathing: 4 s over the repetition time).
+    axis
+        Of the array, along which phase is encoded.
+    """
+    if amplitude <= 0:
+        return image
+    n = image.shape[axis]
+    frequency = fft.fftfreq(n)  # cycles a voxel; lines are acquired from the lowest to the highest
+    shift = amplitude * np.sin(2 * np.pi * np.argsort(np.argsort(frequency)) / period + start)
+    turn = np.exp(-2j * np.pi * frequency * shift).astype(np.complex64)
+    turn = turn.reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.abs(fft.ifft(fft.fft(image, axis=axis) * turn, axis=axis)).astype(np.float32)
 
 
 def add_rician_noise(image: npt.NDArray, sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:

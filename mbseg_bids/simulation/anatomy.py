@@ -173,7 +173,7 @@ def _look_up(data: npt.NDArray, indices: list[npt.NDArray[np.int16]]) -> npt.NDA
     for axis, index in enumerate(indices):
         valid &= (index >= 0) & (index < data.shape[axis])
         np.clip(index, 0, data.shape[axis] - 1, out=index)
-    return np.where(valid, np.rint(data).astype(np.int16)[tuple(indices)], 0).astype(np.int16)
+    return np.where(valid, data[tuple(indices)], np.int16(0))
 
 
 def extract_brain(labels: npt.NDArray[np.int16], *, reach: float = 2.5) -> npt.NDArray[np.bool_]:
@@ -181,8 +181,8 @@ def extract_brain(labels: npt.NDArray[np.int16], *, reach: float = 2.5) -> npt.N
     tissue = TISSUE_TABLE[labels]
     parenchyma = (tissue == GM) | (tissue == WM)
     # Closing fills sulci and ventricles.
-    closed = ndimage.gaussian_filter(parenchyma.astype(np.float32), 3.0) > 0.42
-    wide = ndimage.gaussian_filter((closed | parenchyma).astype(np.float32), max(reach, 0.5)) > 0.2
+    closed = ndimage.gaussian_filter(parenchyma.astype(np.float32), 3.0, truncate=2.5) > 0.42
+    wide = ndimage.gaussian_filter((closed | parenchyma).astype(np.float32), max(reach, 0.5), truncate=2.5) > 0.2
     inside = ~np.isin(labels, (0, 502, 506, 507, 508, 509, 511, 512, 515, 516))
     mask = (wide & inside) | parenchyma
     components, n = ndimage.label(mask)
@@ -218,7 +218,10 @@ def make_anatomy(
         Probabilities of grey and white matter in the world of `labelmap`: redraw the border of cortex, white matter
         and CSF by them. For a label map voted over people, whose cortex has lost its folds.
     """
-    labelmap = Volume(np.rint(np.asarray(labelmap.data)).astype(np.int16), labelmap.affine)
+    data = np.asarray(labelmap.data)
+    if not np.issubdtype(data.dtype, np.integer):
+        data = np.rint(data)
+    labelmap = Volume(data.astype(np.int16), labelmap.affine)
     if grey_white is not None:
         labelmap = refine_cortex(labelmap, *grey_white)
     if not (labelmap.data >= 500).any():
@@ -229,12 +232,31 @@ def make_anatomy(
     load = float(np.clip(rng.gamma(1.2, 0.35 * years + 0.01), 0, 1)) if hyperintensities is None else hyperintensities
     n_lacunes = int(rng.poisson(1.5 * load)) if n_lacunes is None else n_lacunes
     head = deform(labelmap, rng, strength=deformation)
-    labels = head.data
+    add_fat(head.data, rng)
+    box = _brain_box(TISSUE_TABLE[head.data] > 0, margin=15)
+    labels = head.data[box]  # a view: what follows changes the head
     age_brain(labels, rng, atrophy=atrophy)
     if load > 0:
         add_hyperintensities(labels, rng, load=load)
     fold_cerebellum(labels, rng)
-    add_fat(labels, rng)
     add_iron_nuclei(labels, rng)
     add_lacunes(labels, rng, n=n_lacunes)
-    return Anatomy(head, extract_brain(labels, reach=float(rng.uniform(0.8, 3.0))), age)
+    brain = np.zeros(head.shape, dtype=bool)
+    brain[box] = extract_brain(labels, reach=float(rng.uniform(0.8, 3.0)))
+    return Anatomy(head, brain, age)
+
+
+def _brain_box(brain: npt.NDArray[np.bool_], margin: int) -> tuple[slice, slice, slice]:
+    sides = []
+    for axis in range(3):
+        hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
+        sides.append(slice(max(0, int(hits[0]) - margin), int(hits[-1]) + margin + 1))
+    return tuple(sides)
+
+
+def crop_to_brain(anatomy: Anatomy, *, margin: int = 15) -> Anatomy:
+    """The anatomy without what lies more than `margin` mm outside the box about the brain."""
+    box = _brain_box(anatomy.brain, margin)
+    affine = anatomy.labels.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    return Anatomy(Volume(anatomy.labels.data[box], affine), anatomy.brain[box], anatomy.age)

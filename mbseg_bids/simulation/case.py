@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from mbseg_bids.imaging.intensity import standardise
-from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
-from mbseg_bids.simulation.anatomy import make_anatomy
+from mbseg_bids.simulation.anatomy import crop_to_brain, make_anatomy
 from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.lesions import REGION_SHARES, draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics
@@ -71,6 +71,7 @@ def simulate_training_case(
     shares: dict[int, float] = REGION_SHARES,
     grey_white: tuple[Volume, Volume] | None = None,
     vary_contrast: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Case:
     """A new head, scanned, on the detection grid.
 
@@ -92,35 +93,39 @@ def simulate_training_case(
         See `anatomy.make_anatomy`.
     vary_contrast
         Whether tissues get contrasts of their own, beyond those of real sequences: for training, not for testing.
+    device
+        Where torch computes the fields of microbleeds and vessels.
     """
     protocol = draw_protocol(rng) if protocol is None else protocol
-    anatomy = make_anatomy(labelmap, rng, grey_white=grey_white)
+    head = make_anatomy(labelmap, rng, grey_white=grey_white)
+    anatomy = crop_to_brain(head)
     n_lesions = int(rng.integers(40, 81)) if n_lesions is None else n_lesions
     features = draw_microbleeds(anatomy, n_lesions, rng, shares=shares) + draw_mimics(anatomy, rng, load=mimic_load)
     spread = draw_contrast_spread(rng) if vary_contrast else (0.0, 0.0, 0.0)
-    t2star, t2w, t1w = paint_contrasts(anatomy, protocol, features, rng, contrast_spread=spread)
+    t2star, t2w, t1w = paint_contrasts(anatomy, protocol, features, rng, contrast_spread=spread, device=device)
 
     factor = max(1, round(1 / protocol.spacing[0]))
     spacing = (1.0, 1.0, protocol.spacing[2])
     affine, shape = acq.scan_grid(anatomy, spacing, protocol.tilt)
     source = anatomy.labels.affine
-    brain = acq.label_votes(anatomy.brain.astype(np.uint8), source, affine, shape, 2) > 0
-    regions = acq.label_votes(anatomy.regions, source, affine, shape, len(REGIONS) + 1) * brain
-    tissue = acq.label_votes(anatomy.tissue, source, affine, shape, 4) * brain
-    rendering = render_features(features, t2star, affine, shape, protocol, factor=factor)
+    votes = acq.map_votes((anatomy.brain, anatomy.regions, anatomy.tissue), source, affine, shape)
+    brain = votes[0] > 0
+    regions, tissue = votes[1] * brain, votes[2] * brain
+    rendering = render_features(features, t2star, affine, shape, protocol, factor=factor, device=device)
     rendering.lesions[~brain] = 0
     rendering.mimics[~brain] = 0
     kept = [label for label in range(1, len(rendering.numbers) + 1) if (rendering.lesions == label).any()]
     rendering = keep_labels(rendering, kept)
 
-    dropout = acq.dropout_factor(acq.air_dephasing(anatomy, protocol), affine, shape, protocol.echo_time)
+    dropout = acq.dropout_factor(acq.air_dephasing(head, protocol), affine, shape, protocol.echo_time)
     # After bias correction a part of the receive field remains.
     left = float(rng.uniform(0.1, 0.6))
     channels = [
         acquire(
             t2star, affine, shape, rng,
             sigma=white_matter_mean(t2star, anatomy) / protocol.snr[0] / factor,
-            bias=protocol.bias[0] * left, ringing=protocol.ringing, modulation=rendering.ratio * dropout,
+            bias=protocol.bias[0] * left, ringing=protocol.ringing, kept=protocol.kept, motion=protocol.motion[0],
+            modulation=rendering.ratio * dropout,
         )
     ]  # fmt: skip
     centre = source[:3, 3] + np.array(anatomy.labels.shape) / 2
@@ -131,6 +136,7 @@ def simulate_training_case(
             image, own_affine, own_shape, rng,
             sigma=white_matter_mean(image, anatomy) / protocol.snr[number],
             bias=protocol.bias[number] * left, ringing=protocol.ringing * float(rng.uniform(0, 1)),
+            kept=protocol.kept, motion=protocol.motion[number],
         )  # fmt: skip
         # What registration leaves: about 0.4 mm.
         error = small_move(rng, 0.4, 0.004, centre)

@@ -1,6 +1,6 @@
 """Smooth random fields and small rigid motions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,19 +8,20 @@ from scipy import ndimage
 
 
 def smooth_field(
-    shape: tuple[int, int, int], scale: float, rng: np.random.Generator, *, sigma: float = 1.0
+    shape: Sequence[int], scale: float | Sequence[float], rng: np.random.Generator, *, sigma: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Smooth Gaussian random field with nodes every `scale` voxels, linear between them.
+    """Smooth Gaussian random field with nodes every `scale` voxels (one number, or one an axis), linear between them.
 
     `sigma` is the standard deviation of the nodes; interpolation lowers that of the whole field to about 0.6 of it.
     """
-    coarse_shape = [int(np.ceil(n / scale)) + 3 for n in shape]
+    scales = np.broadcast_to(np.asarray(scale, dtype=np.float64), 3)
+    coarse_shape = [int(np.ceil(n / step)) + 3 for n, step in zip(shape, scales, strict=True)]
     coarse = rng.standard_normal(coarse_shape).astype(np.float32)
     coarse = ndimage.gaussian_filter(coarse, 0.7)
     coarse *= sigma / max(float(coarse.std()), 1e-6)
-    for axis, (n, m) in enumerate(zip(shape, coarse_shape, strict=True)):
+    for axis, (n, m, step) in enumerate(zip(shape, coarse_shape, scales, strict=True)):
         # Linear interpolation along one axis at a time, as a product with a band matrix.
-        position = np.arange(n) / scale + 0.5
+        position = np.arange(n) / step + 0.5
         weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(m))).astype(np.float32)
         coarse = np.moveaxis(np.tensordot(weights, coarse, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(coarse)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 from scipy import ndimage
 
 from mbseg_bids.errors import MissingImageError, UnreadableDataError
@@ -82,7 +83,8 @@ def refine_cortex(labelmap: Volume, grey: Volume, white: Volume) -> Volume:
     labels = labelmap.data.copy()
     where = np.argwhere(np.isin(labels, (2, 3, 41, 42, 24)) | ((labels >= 1000) & (labels < 5100)))
     points = (where @ labelmap.affine[:3, :3].T + labelmap.affine[:3, 3]).astype(np.float32)
-    p_grey, p_white = sample(grey, points), sample(white, points)
+    points = torch.from_numpy(points)
+    p_grey, p_white = (sample(image, points).numpy() for image in (grey, white))
     left = np.isin(labels, (2, 3)) | (
         (labels >= 1000) & (labels % 2000 < 1000) & (labels < 5100) & (labels // 1000 % 2 == 1)
     )

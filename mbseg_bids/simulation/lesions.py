@@ -34,7 +34,7 @@ VISIBLE_RATIO = 0.7
 MEDIAN_RADIUS, LOG_SD_RADIUS = 0.79, 0.16
 LARGE_SHARE, LARGE_LOG_RADIUS, LARGE_LOG_SD = 0.25, 0.37, 0.3
 MEDIAN_DCHI, LOG_SD_DCHI = 1.1, 0.2
-"""mm and ppm: most microbleeds are alike, a quarter is larger. With these the observed volumes follow those of VALDO."""
+"""mm and ppm: most microbleeds are alike, a quarter is larger. So the observed volumes follow those of VALDO."""
 
 
 def draw_microbleed(centre: npt.ArrayLike, rng: np.random.Generator, *, scale: float = 1.0) -> Feature:

@@ -1,6 +1,6 @@
-"""What looks like a microbleed and is none: vessels, calcification, cavernoma, perivascular spaces.
+"""What looks like a microbleed and is none: calcification, cavernoma, traces of larger bleeds, perivascular spaces.
 
-Iron of the deep nuclei and dropout near air are no features: they come from `relaxation` and
+Vessels are in `vessels`. Iron of the deep nuclei and dropout near air are no features: they come from `relaxation` and
 `acquisition.air_dephasing`.
 """
 
@@ -9,7 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.simulation.anatomy import Anatomy
+from mbseg_bids.simulation.relaxation import LACUNE
 from mbseg_bids.simulation.susceptibility import Feature, Sphere, Vessel
+from mbseg_bids.simulation.vessels import arteries, draw_voxels, medullary_veins, sulcal_veins, to_world, unit
 
 MIMICS: dict[int, str] = {
     1: "medullary_vein",
@@ -17,100 +19,14 @@ MIMICS: dict[int, str] = {
     3: "calcification",
     4: "cavernoma",
     5: "perivascular_space",
+    6: "artery",
+    7: "superficial_siderosis",
+    8: "old_haemorrhage",
+    9: "lacune_rim",
 }
-"""Labels of the mimic segmentation."""
+"""Labels of the mimic segmentation. New kinds are appended: a number keeps its meaning."""
 
 MIMIC_NUMBERS = {name: number for number, name in MIMICS.items()}
-
-
-def _to_world(anatomy: Anatomy, voxels: npt.NDArray) -> npt.NDArray[np.float64]:
-    affine = anatomy.labels.affine
-    return voxels @ affine[:3, :3].T + affine[:3, 3]
-
-
-def _draw_voxels(mask: npt.NDArray[np.bool_], n: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    candidates = np.flatnonzero(mask)
-    if not len(candidates) or n <= 0:
-        return np.empty((0, 3))
-    voxels = np.array(np.unravel_index(rng.choice(candidates, n), mask.shape)).T
-    return voxels + rng.uniform(-0.5, 0.5, voxels.shape)
-
-
-def _unit(vector: npt.NDArray) -> npt.NDArray[np.float64]:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
-
-
-def trace(
-    guide: npt.NDArray[np.float32],
-    start: npt.NDArray[np.float64],
-    rng: np.random.Generator,
-    *,
-    steps: int,
-    step_length: float,
-) -> list[npt.NDArray[np.float64]]:
-    """Walk (voxels) from a start, each step towards the highest of the guide among directions near the last one."""
-    points, direction = [start], None
-    limit = np.array(guide.shape) - 1
-    for _ in range(steps):
-        directions = rng.normal(size=(16, 3))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        if direction is not None:
-            directions = directions * 0.55 + direction
-            directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        ends = points[-1] + step_length * directions
-        voxels = np.clip(np.rint(ends), 0, limit).astype(int)
-        middle = np.clip(np.rint((ends + points[-1]) / 2), 0, limit).astype(int)
-        best = int((guide[tuple(voxels.T)] + guide[tuple(middle.T)]).argmax())
-        points.append(ends[best])
-        direction = directions[best]
-    return points
-
-
-def _vein(kind: str, points: npt.NDArray, radius: float, rng: np.random.Generator) -> Feature:
-    vessel = Vessel(
-        tuple(map(tuple, points.tolist())),
-        radius,
-        dchi=float(rng.uniform(0.25, 0.6)),
-        t2star=float(rng.uniform(10, 25)),
-        density=float(rng.uniform(0.6, 1.0)),
-    )
-    return Feature(kind, (vessel,), t2w=float(rng.uniform(0.05, 0.4)), t1w=float(rng.uniform(0.5, 0.95)))
-
-
-def medullary_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
-    """Thin veins of the white matter and deep nuclei, running to or from the ventricles."""
-    labels = anatomy.labels.data
-    place = np.isin(labels, (2, 41, 77, 11, 50, 12, 51, 10, 49, 7, 46, 16))
-    ventricles = np.argwhere(np.isin(labels, (4, 43)))
-    veins = []
-    for start in _draw_voxels(place, n, rng):
-        nearest = (
-            ventricles[rng.choice(len(ventricles), 200)] if len(ventricles) else start[None] + rng.normal(size=(1, 3))
-        )
-        goal = nearest[np.linalg.norm(nearest - start, axis=1).argmin()]
-        direction = _unit(_unit(goal - start) + rng.normal(0, 0.45, 3))
-        points, length = [start], rng.uniform(5, 20)
-        for _ in range(3):
-            points.append(points[-1] + direction * length / 3)
-            direction = _unit(direction + rng.normal(0, 0.15, 3))
-        radius = float(np.clip(np.exp(rng.normal(np.log(0.24), 0.4)), 0.12, 0.6))
-        veins.append(_vein("medullary_vein", _to_world(anatomy, np.array(points)), radius, rng))
-    return veins
-
-
-def sulcal_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
-    """Veins of the sulci and of the brain's surface, winding through the CSF over the cortex."""
-    labels = anatomy.labels.data
-    fluid = labels == 24
-    guide = ndimage.gaussian_filter(fluid.astype(np.float32), 1.0)
-    cortex = np.isin(labels, (3, 42, 8, 47))
-    place = (fluid | (cortex & (guide > 0.35))) & ndimage.binary_dilation(cortex, iterations=2) & anatomy.brain
-    veins = []
-    for start in _draw_voxels(place, n, rng):
-        points = trace(guide, start, rng, steps=int(rng.integers(2, 6)), step_length=float(rng.uniform(3, 5)))
-        radius = float(np.clip(np.exp(rng.normal(np.log(0.52), 0.4)), 0.2, 1.5))
-        veins.append(_vein("sulcal_vein", _to_world(anatomy, np.array(points)), radius, rng))
-    return veins
 
 
 def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: float = 0.5) -> list[Feature]:
@@ -118,7 +34,7 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
     found = []
 
     def add(voxel: npt.NDArray, radius: float) -> None:
-        centre = tuple(_to_world(anatomy, voxel).tolist())
+        centre = tuple(to_world(anatomy, voxel).tolist())
         sphere = Sphere(centre, radius, -float(rng.uniform(0.8, 2.5)), t2star=8.0, density=0.4)
         found.append(
             Feature("calcification", (sphere,), t2w=float(rng.uniform(0.3, 0.8)), t1w=float(rng.uniform(0.4, 1.3)))
@@ -126,7 +42,7 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
 
     if rng.random() < probability * 0.5:
         for side in (13, 52):
-            for voxel in _draw_voxels(anatomy.select(side), int(rng.integers(0, 3)), rng):
+            for voxel in draw_voxels(anatomy.select(side), int(rng.integers(0, 3)), rng):
                 add(voxel, float(rng.uniform(0.5, 1.5)))
     if rng.random() < probability:
         ventricles = anatomy.select(4, 43, 31, 63)
@@ -134,7 +50,7 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
             posterior = ventricles.copy()
             edge = int(np.quantile(np.flatnonzero(ventricles.any(axis=(0, 2))), 0.35))
             posterior[:, edge:] = False
-            for voxel in _draw_voxels(posterior, int(rng.integers(1, 5)), rng):
+            for voxel in draw_voxels(posterior, int(rng.integers(1, 5)), rng):
                 add(voxel, float(rng.uniform(0.8, 2.5)))
     third = np.argwhere(anatomy.select(14))
     if rng.random() < probability and len(third):
@@ -146,12 +62,12 @@ def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: f
 def cavernoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
     """A cavernous malformation: a T2-bright core in a rim of haemosiderin, 5-14 mm across."""
     found = []
-    for voxel in _draw_voxels(anatomy.select(2, 41, 16), 1, rng):
-        centre = _to_world(anatomy, voxel)
+    for voxel in draw_voxels(anatomy.select(2, 41, 16), 1, rng):
+        centre = to_world(anatomy, voxel)
         size = float(rng.uniform(1.8, 5.0))
         rim = []
         for _ in range(int(6 + 3 * size)):
-            place = centre + size * _unit(rng.normal(size=3)) * rng.uniform(0.85, 1.1)
+            place = centre + size * unit(rng.normal(size=3)) * rng.uniform(0.85, 1.1)
             rim.append(Sphere(tuple(place.tolist()), float(rng.uniform(0.5, 0.9)), float(rng.uniform(0.8, 1.8))))
         core = Sphere(tuple(centre.tolist()), size * 0.85, 0.0, t2star=80.0, density=1.15)
         found.append(Feature("cavernoma", (core,), t2w=float(rng.uniform(1.4, 2.2)), t1w=float(rng.uniform(0.8, 1.5))))
@@ -159,15 +75,96 @@ def cavernoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
     return found
 
 
+def _haemosiderin(
+    kind: str, places: npt.NDArray, rng: np.random.Generator, *, radius: tuple[float, float], dchi: tuple[float, float]
+) -> list[Feature]:
+    """Small spheres of haemosiderin at places (n, 3) in mm, neighbours together in features of at most twelve."""
+    if not len(places):
+        return []
+    spread = places - places.mean(axis=0)
+    order = np.argsort(spread @ np.linalg.svd(spread, full_matrices=False)[2][0])
+    features = []
+    for part in np.array_split(places[order], int(np.ceil(len(places) / 12))):
+        spheres = tuple(
+            Sphere(tuple(place.tolist()), float(rng.uniform(*radius)), float(rng.uniform(*dchi)), t2star=6.0)
+            for place in part
+        )
+        features.append(Feature(kind, spheres, t2w=float(rng.uniform(0.4, 0.9)), t1w=float(rng.uniform(0.8, 1.0))))
+    return features
+
+
+def superficial_siderosis(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
+    """Haemosiderin that lines the cortex of a sulcus over 10 to 40 mm: a dark rim, or two along both banks."""
+    labels = anatomy.labels.data
+    starts = draw_voxels((labels == 24) & anatomy.brain, 1, rng)
+    if not len(starts):
+        return []
+    low = np.maximum(np.rint(starts[0]).astype(int) - 20, 0)
+    box = tuple(slice(side, side + 41) for side in low)
+    near = labels[box]
+    lining = np.isin(near, (3, 42)) & ndimage.binary_dilation(near == 24) & anatomy.brain[box]
+    distance = np.linalg.norm(np.moveaxis(np.indices(near.shape), 0, -1) + low - starts[0], axis=-1)
+    pieces, _ = ndimage.label(lining & (distance < rng.uniform(6, 20)), structure=np.ones((3, 3, 3)))
+    if not pieces.any():
+        return []
+    piece = np.argwhere(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1) + low
+    piece = piece[rng.random(len(piece)) < rng.uniform(0.15, 0.5)][:240]
+    places = to_world(anatomy, piece + rng.uniform(-0.5, 0.5, piece.shape))
+    return _haemosiderin("superficial_siderosis", places, rng, radius=(0.3, 0.6), dchi=(0.5, 1.2))
+
+
+def old_haemorrhage(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
+    """What a larger bleed leaves: a slit of fluid, 6 to 20 mm long, in a rim of haemosiderin."""
+    found = []
+    for voxel in draw_voxels(anatomy.select(2, 41, 12, 51), 1, rng):
+        axis = unit(rng.normal(size=3) * (0.5, 1.0, 0.7))
+        length, radius = float(rng.uniform(3, 14)), float(rng.uniform(1.2, 3.0))
+        centre = to_world(anatomy, voxel)
+        ends = np.array([centre - axis * length / 2, centre + axis * length / 2])
+        core = Vessel(tuple(map(tuple, ends.tolist())), radius * 0.85, 0.0, t2star=200.0, density=1.2)
+        found.append(
+            Feature("old_haemorrhage", (core,), t2w=float(rng.uniform(1.5, 2.5)), t1w=float(rng.uniform(0.3, 0.7)))
+        )
+        n = int((length + 2 * radius) * radius * rng.uniform(1.5, 3.0))
+        directions = rng.normal(size=(n, 3))
+        along = rng.uniform(-0.5, 0.5, n) * (length + 1.6 * radius)
+        # On the surface of the slit and of its rounded ends.
+        directions -= np.outer(directions @ axis, axis)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        beyond = np.clip(np.abs(along) - length / 2, 0, radius)
+        places = centre + np.outer(along, axis) + directions * np.sqrt(radius**2 - beyond**2)[:, None]
+        found += _haemosiderin("old_haemorrhage", places, rng, radius=(0.4, 0.8), dchi=(0.7, 1.6))
+    return found
+
+
+def lacune_rims(anatomy: Anatomy, rng: np.random.Generator, *, probability: float = 0.25) -> list[Feature]:
+    """Haemosiderin about a part of some lacunes: those that small bleeds left."""
+    lacunes, n = ndimage.label(anatomy.select(LACUNE))
+    found = []
+    for box in ndimage.find_objects(lacunes) if n else ():
+        if rng.random() >= probability:
+            continue
+        low = np.maximum([side.start - 2 for side in box], 0)
+        wide = tuple(slice(a, side.stop + 2) for a, side in zip(low, box, strict=True))
+        inside = lacunes[wide] > 0
+        rim = np.argwhere(ndimage.binary_dilation(inside) & ~inside) + low
+        # On one side more than on the other.
+        rim = rim[(rim - rim.mean(axis=0)) @ unit(rng.normal(size=3)) > rng.uniform(-3, 1)]
+        rim = rim[rng.random(len(rim)) < 0.3][:60]
+        places = to_world(anatomy, rim + rng.uniform(-0.4, 0.4, rim.shape))
+        found += _haemosiderin("lacune_rim", places, rng, radius=(0.3, 0.5), dchi=(0.5, 1.0))
+    return found
+
+
 def perivascular_spaces(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
     """Fluid along perforating arteries: bright on T2w, dark on T1w, nothing dark on T2*."""
     spaces = []
     place = anatomy.select(2, 41, 12, 51)
-    for start in _draw_voxels(place, n, rng):
-        direction = _unit(rng.normal(size=3) + np.array((0, 0, 1.5)))
+    for start in draw_voxels(place, n, rng):
+        direction = unit(rng.normal(size=3) + np.array((0, 0, 1.5)))
         ends = np.array([start, start + direction * rng.uniform(3, 9)])
         vessel = Vessel(
-            tuple(map(tuple, _to_world(anatomy, ends).tolist())),
+            tuple(map(tuple, to_world(anatomy, ends).tolist())),
             float(rng.uniform(0.3, 0.9)),
             0.0,
             t2star=150.0,
@@ -184,7 +181,13 @@ def draw_mimics(anatomy: Anatomy, rng: np.random.Generator, *, load: float = 1.0
     features = medullary_veins(anatomy, round(load * rng.uniform(20, 60)), rng)
     features += sulcal_veins(anatomy, round(load * rng.uniform(45, 110)), rng)
     features += perivascular_spaces(anatomy, round(load * rng.uniform(0, 25)), rng)
+    features += arteries(anatomy, round(load * rng.uniform(5, 25)), rng)
     features += calcifications(anatomy, rng)
+    features += lacune_rims(anatomy, rng)
     if rng.random() < 0.12 * load:
         features += cavernoma(anatomy, rng)
+    if rng.random() < 0.1 * load:
+        features += superficial_siderosis(anatomy, rng)
+    if rng.random() < 0.08 * load:
+        features += old_haemorrhage(anatomy, rng)
     return features

@@ -21,7 +21,7 @@ def age_brain(labels: npt.NDArray[np.int16], rng: np.random.Generator, *, atroph
     threshold = 0.75 - 0.28 * atrophy + smooth_field(shape, 20, rng, sigma=0.07)
     labels[grey & (outer > threshold)] = 24
     sides = (labels == 4) | (labels == 43)
-    near = ndimage.gaussian_filter(sides.astype(np.float32), 2.0)
+    near = ndimage.gaussian_filter(sides.astype(np.float32), 2.0, truncate=2.5)
     threshold = 0.5 - 0.38 * atrophy + smooth_field(shape, 30, rng, sigma=0.03)
     grow = (near > np.maximum(threshold, 0.08)) & np.isin(labels, (2, 41, 11, 50, 77, 31, 63))
     labels[grow] = 4
@@ -31,8 +31,8 @@ def add_hyperintensities(labels: npt.NDArray[np.int16], rng: np.random.Generator
     """White-matter hyperintensities: caps and bands about the ventricles and scattered spots; `load` from 0 to 1."""
     white = np.isin(labels, (2, 41))
     ventricles = np.isin(labels, VENTRICLES)
-    near = ndimage.gaussian_filter(ventricles.astype(np.float32), 4.0)
-    depth = ndimage.gaussian_filter(white.astype(np.float32), 2.0)
+    near = ndimage.gaussian_filter(ventricles.astype(np.float32), 4.0, truncate=2.5)
+    depth = ndimage.gaussian_filter(white.astype(np.float32), 2.0, truncate=2.5)
     noise = smooth_field(labels.shape, 7, rng)
     labels[white & (2.5 * near + 0.25 * noise > 1.1 - 0.75 * load)] = HYPERINTENSITY
     labels[white & (depth > 0.8) & (noise > 3.3 - 1.2 * load)] = HYPERINTENSITY

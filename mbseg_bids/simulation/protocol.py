@@ -1,6 +1,7 @@
 """How a session is scanned: sequences and geometry, and the signal they give each tissue."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +16,14 @@ T2STAR_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
     ((0.9, 0.9, 5.0), 0.16),
 )
 """Voxel sizes (mm, slice last) met in cohorts, and how often each is drawn."""
+
+COHORT_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
+    ((0.5, 0.5, 0.8), 34 / 72),
+    ((1.0, 1.0, 3.0), 14 / 72),
+    ((1.0, 1.0, 4.0), 13 / 72),
+    ((0.45, 0.45, 4.0), 11 / 72),
+)
+"""Those of VALDO, as often as there."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,12 @@ class Protocol:
         Standard deviation of the log of the receive field, for each contrast.
     ringing
         Share (0-1) of the signal seen through a sharply cut k-space.
+    kept
+        Width of that k-space in plane, relative to what the voxels need: below 1, they are interpolated.
+    motion
+        Amplitude (mm) of a periodic motion along the phase axis, for each contrast: ghosts.
+    swi
+        Whether the T2*-weighted magnitude is multiplied by a phase mask, as in susceptibility-weighted images.
     dropout
         Scale of the field of the air about the brain that shimming leaves.
     tilt
@@ -60,19 +75,35 @@ class Protocol:
     snr: tuple[float, float, float] = (35.0, 40.0, 35.0)
     bias: tuple[float, float, float] = (0.12, 0.12, 0.12)
     ringing: float = 0.3
+    kept: float = 0.8
+    motion: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    swi: bool = False
     dropout: float = 0.7
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def draw_protocol(rng: np.random.Generator) -> Protocol:
-    """A protocol from the range met in cohorts."""
-    weights = np.array([weight for _, weight in T2STAR_GEOMETRIES])
-    spacing = T2STAR_GEOMETRIES[rng.choice(len(weights), p=weights / weights.sum())][0]
+def draw_protocol(
+    rng: np.random.Generator,
+    *,
+    geometries: Sequence[tuple[tuple[float, float, float], float]] = T2STAR_GEOMETRIES,
+    swi_share: float = 0.1,
+) -> Protocol:
+    """A protocol from the range met in cohorts, and beyond it: noisier, more blurred, with ghosts.
+
+    Parameters
+    ----------
+    geometries
+        T2* voxels (mm) and their weights. Slices of 2 mm and more get a thickness between 0.85 and 1.2 of these.
+    swi_share
+        Share of susceptibility-weighted scans; these have voxels and echo times of their own.
+    """
+    weights = np.array([weight for _, weight in geometries])
+    spacing = geometries[rng.choice(len(weights), p=weights / weights.sum())][0]
     field_strength = 3.0 if rng.random() < 0.65 else 1.5
     echo_time = rng.uniform(15, 32) if field_strength == 3.0 else rng.uniform(20, 40)
     three_d = spacing[2] <= 2
-    snr = np.exp(rng.uniform(np.log((12, 15, 14)), np.log((60, 70, 60))))
-    return Protocol(
+    snr = np.exp(rng.uniform(np.log((9, 11, 10)), np.log((75, 85, 75))))
+    protocol = Protocol(
         field_strength=field_strength,
         spacing=spacing,
         echo_time=float(echo_time),
@@ -87,6 +118,25 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         ringing=float(rng.uniform(0, 0.6)),
         dropout=float(rng.uniform(0.2, 1.0)),
         tilt=tuple(float(t) for t in rng.normal(0, (0.18, 0.05, 0.05))),
+    )
+    kept, stretch = float(rng.uniform(0.65, 1.0)), float(rng.uniform(0.85, 1.2))
+    amplitude = rng.exponential(0.25, 3) * (rng.random(3) < 0.25)
+    thickness = spacing[2] * stretch if spacing[2] >= 2 and geometries is T2STAR_GEOMETRIES else spacing[2]
+    protocol = replace(
+        protocol,
+        kept=kept,
+        motion=tuple(np.minimum(amplitude, 1.0).tolist()),
+        spacing=(*spacing[:2], thickness),
+    )
+    if rng.random() >= swi_share:
+        return protocol
+    return replace(
+        protocol,
+        swi=True,
+        spacing=(0.5, 0.5, float(rng.choice([0.8, 1.2, 2.0]))),
+        echo_time=float(rng.uniform(18, 25) if field_strength == 3.0 else rng.uniform(32, 40)),
+        repetition_time=float(rng.uniform(26, 50)),
+        flip_angle=float(rng.uniform(10, 20)),
     )
 
 

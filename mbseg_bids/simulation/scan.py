@@ -1,11 +1,13 @@
 """One scan of a head with its features: signal, truth, noise. Shared by training cases and whole datasets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from scipy import ndimage
 
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED, WM
 from mbseg_bids.imaging.volume import Volume
@@ -18,6 +20,7 @@ from mbseg_bids.simulation.protocol import Protocol, label_signals
 from mbseg_bids.simulation.relaxation import tissue_relaxation
 from mbseg_bids.simulation.rendering import occupancy, render
 from mbseg_bids.simulation.susceptibility import Feature
+from mbseg_bids.simulation.swi import SWI_REACH, phase_mask
 
 MIMIC_RATIO = 0.85
 """A voxel is labelled as a mimic where that leaves less than this share of its signal."""
@@ -30,6 +33,7 @@ def paint_contrasts(
     rng: np.random.Generator,
     *,
     contrast_spread: Sequence[float] = (0.0, 0.0, 0.0),
+    device: torch.device | str = "cpu",
 ) -> tuple[Volume, Volume, Volume]:
     """Noise-free signal of T2*, T2w, T1w on the anatomy's grid.
 
@@ -50,7 +54,7 @@ def paint_contrasts(
         amount = rng.uniform(0.01, 0.04, 2) * rng.choice([-1, 1], 2)
         images.append(acq.paint(anatomy, table, np.exp(amount[0] * fine + amount[1] * coarse)))
     for feature in features:
-        found = occupancy(feature.sources, anatomy.labels.affine, shape)
+        found = occupancy(feature.sources, anatomy.labels.affine, shape, device=device)
         if found is not None:
             box, share = found
             images[1].data[box] *= 1 - share * (1 - feature.t2w)
@@ -91,6 +95,7 @@ def render_features(
     protocol: Protocol,
     *,
     factor: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Rendering:
     """T2* signal ratio and truth of features on a grid.
 
@@ -102,6 +107,8 @@ def render_features(
         Of the grid of the result.
     factor
         The scanner's in-plane voxels are this many times smaller than those of the grid.
+    device
+        Where torch computes the fields.
     """
     native = affine.copy()
     native[:3, :2] /= factor
@@ -111,6 +118,7 @@ def render_features(
     lesions = np.zeros(tuple(shape), dtype=np.int32)
     mimics = np.zeros(tuple(shape), dtype=np.uint8)
     numbers, darkest = [], []
+    background = Volume(torch.as_tensor(background.data, device=device), background.affine)
     for number, feature in enumerate(features):
         patch = render(
             feature.sources,
@@ -119,14 +127,20 @@ def render_features(
             background=background,
             echo_time=protocol.echo_time,
             field_strength=protocol.field_strength,
+            tissue_t2star=feature.tissue_t2star,
+            reach=SWI_REACH if protocol.swi else 1.0,
             pitch=0.25 if feature.kind == "microbleed" else 0.4,
             multiple=(factor, factor, 1),
+            device=device,
         )
         if patch is None:
             continue
         box = tuple(
             slice(side.start // f, side.stop // f) for side, f in zip(patch.box, (factor, factor, 1), strict=True)
         )
+        if protocol.swi:
+            mask = phase_mask(patch.ratio, np.linalg.norm(native[:3, :3], axis=0))
+            patch = replace(patch, ratio=patch.ratio * mask)
         local = block_ratio(patch, factor)
         ratio[box] *= local
         if feature.kind != "microbleed":
@@ -151,16 +165,18 @@ def acquire(
     sigma: float,
     bias: float,
     ringing: float,
+    kept: float = 0.8,
+    motion: float = 0.0,
     modulation: npt.NDArray[np.float32] | None = None,
     move: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Scan an image on a grid: partial volume, then modulation and receive field, ringing, Rician noise.
+    """Scan an image on a grid: partial volume, then modulation and receive field, ringing, ghosts, Rician noise.
 
     Parameters
     ----------
     sigma
         Of the noise, in the units of the image.
-    bias, ringing
+    bias, ringing, kept, motion
         See `protocol.Protocol`.
     modulation
         On the grid; multiplies the signal (`Rendering.ratio`, dropout).
@@ -171,7 +187,13 @@ def acquire(
     if modulation is not None:
         scan *= modulation
     scan *= acq.bias_field(shape, affine, rng, bias)
-    scan = np.abs(acq.add_ringing(scan, ringing))
+    scan = np.abs(acq.add_ringing(scan, ringing, kept=kept))
+    if motion > 0:
+        axis = int(rng.random() < 0.7)  # phase runs from front to back more often than from side to side
+        amplitude = motion / float(np.linalg.norm(affine[:3, axis]))
+        scan = acq.add_ghosts(
+            scan, amplitude, period=float(rng.uniform(2.5, 25)), start=float(rng.uniform(0, 2 * np.pi)), axis=axis
+        )
     return acq.add_rician_noise(scan, sigma, rng)
 
 
@@ -218,8 +240,10 @@ def lesion_table(
     """
     voxel_volume = float(abs(np.linalg.det(affine[:3, :3])))
     rows = []
+    boxes = ndimage.find_objects(rendering.lesions, max_label=len(rendering.numbers))
     for index, (number, darkest) in enumerate(zip(rendering.numbers, rendering.darkest, strict=True), start=1):
-        where = np.argwhere(rendering.lesions == index)
+        box = boxes[index - 1]
+        where = np.argwhere(rendering.lesions[box] == index) + [side.start for side in box]
         centroid = where.mean(axis=0)
         place = affine[:3, :3] @ centroid + affine[:3, 3]
         counts = np.bincount(regions[tuple(where.T)], minlength=len(REGIONS) + 1)[1:]

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy
@@ -121,16 +120,15 @@ def simulate_session(
             sigma=noise[number] / protocol.snr[number],
             bias=protocol.bias[number],
             ringing=protocol.ringing,
+            kept=protocol.kept,
+            motion=protocol.motion[number],
             modulation=modulation,
             move=None if first else small_move(rng, *head_motion, centre),
         )
         scans[name] = Volume(scan * np.float32(SCANNER_UNITS / noise[number]), affine)
 
-    def on_grid(labels: npt.NDArray, n_classes: int) -> npt.NDArray[np.uint8]:
-        return acq.label_votes(labels, source, t2star_affine, t2star_shape, n_classes)
-
-    brain = on_grid(anatomy.brain.astype(np.uint8), 2)
-    regions = on_grid(anatomy.regions, len(REGIONS) + 1) * brain
+    brain, regions = acq.map_votes((anatomy.brain, anatomy.regions), source, t2star_affine, t2star_shape)
+    regions = regions * brain
     rendering.lesions[brain == 0] = 0
     rendering.mimics[brain == 0] = 0
     kept = [label for label in range(1, len(rendering.numbers) + 1) if (rendering.lesions == label).any()]

@@ -1,4 +1,4 @@
-"""The whole workflow: one sub-workflow for each session, from its three images to its derivatives."""
+"""The whole workflow: one sub-workflow for each session, from its images to its derivatives."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,13 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids.bids.inputs import Session
-from mbseg_bids.bids.outputs import (
-    NATIVE_OUTPUTS,
-    T1W_OUTPUTS,
-    Output,
-    output_path,
-    regions_table,
-    sidecar_of,
-    template_outputs,
-)
+from mbseg_bids.bids.outputs import Output, output_path, outputs_of, regions_table, sidecar_of
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
+from mbseg_bids.interfaces.anatomy import KEYS
 from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
 from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
-from mbseg_bids.workflows.anatomy import init_anatomy_wf
+from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
 from mbseg_bids.workflows.detection import init_detection_wf
 from mbseg_bids.workflows.spaces import init_lesions_in_space_wf
 
@@ -87,17 +80,19 @@ def init_session_wf(
 ) -> Workflow:
     """Build the workflow of one session.
 
-    Workflow graph: T1w, T2w, T2* -> anatomy -> detection -> lesions in other spaces -> derivatives -> summary.
+    Workflow graph: T2* and what there is of T1w and T2w -> anatomy -> detection -> lesions in other spaces ->
+    derivatives -> summary.
     """
     workflow = Workflow(name=session_workflow_name(plan.session))
     inputs = _init_inputs(workflow, plan)
+    have = plan.session.contrasts
     anatomy = init_anatomy_wf(
-        name="anatomy_wf", settings=settings.anatomy, omp_nthreads=settings.execution.omp_nthreads
+        name="anatomy_wf", settings=settings.anatomy, omp_nthreads=settings.execution.omp_nthreads, contrasts=have
     )
     detection = init_detection_wf(name="detection_wf", settings=settings)
-    contrasts = [("t1w", "inputnode.t1w"), ("t2w", "inputnode.t2w"), ("t2star", "inputnode.t2star")]
+    contrasts = [(KEYS[contrast], f"inputnode.{KEYS[contrast]}") for contrast in have]
     reused = [(role, f"inputnode.{role}") for role in plan.reused]
-    detection_fields = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det")
+    detection_fields = [field for field in DETECTION_GRID if field in outputs_with(have)]
     workflow.connect(
         [
             (inputs, anatomy, contrasts + reused),
@@ -106,36 +101,37 @@ def init_session_wf(
         ]
     )
     sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
-    outputs = [*NATIVE_OUTPUTS]
-    if "T1w" in settings.outputs.spaces:
-        sources["in_t1w"] = (_init_mapping(workflow, anatomy, detection, "T1w"), "outputnode.")
-        outputs += T1W_OUTPUTS
-    if "template" in settings.outputs.spaces:
-        sources["in_template"] = (_init_mapping(workflow, anatomy, detection, "template"), "outputnode.")
-        outputs += template_outputs(DEFAULT_TEMPLATE)
+    outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE)
+    for name, space in (("in_t1w", "T1w"), ("in_template", "template")):
+        if any(output.source[0] == name for output in outputs):
+            sources[name] = (_init_mapping(workflow, anatomy, detection, space, have), "outputnode.")
     _connect_outputs(workflow, plan, outputs, sources, inputs, bids_dir, output_dir, hide)
     return workflow
 
 
 def _init_inputs(workflow: Workflow, plan: SessionPlan) -> Node:
     """Return the node that gives one three-dimensional file for each contrast, and the reused results."""
-    fields = ["t1w", "t2w", "t2star", *plan.reused]
+    fields = [*(KEYS[contrast] for contrast in plan.session.contrasts), *plan.reused]
     inputs = Node(IdentityInterface(fields=fields), name="inputs")
     for role, path in plan.reused.items():
         setattr(inputs.inputs, role, str(path))
-    for contrast, name in (("T1w", "t1w"), ("T2w", "t2w"), ("T2starw", "t2star")):
+    for contrast in plan.session.contrasts:
+        name = KEYS[contrast]
         mean = Node(MeanOfEchoes(), name=f"mean_{name}", mem_gb=1)
         mean.inputs.in_files = [str(path) for path in plan.session.images[contrast].paths]
         workflow.connect(mean, "out_file", inputs, name)
     return inputs
 
 
-def _init_mapping(workflow: Workflow, anatomy: Workflow, detection: Workflow, space: str) -> Workflow:
+def _init_mapping(
+    workflow: Workflow, anatomy: Workflow, detection: Workflow, space: str, contrasts: Sequence[str]
+) -> Workflow:
     """Connect and return the workflow that brings the lesions into another space."""
     mapping = init_lesions_in_space_wf(name=f"in_{space.lower()}_wf", space=space)
-    transforms = [("outputnode.t1w_preproc", "inputnode.t1w"), ("outputnode.t1w_to_t2star", "inputnode.t1w_to_t2star")]
-    if space == "template":
-        transforms.append(("outputnode.t1w_to_template", "inputnode.t1w_to_template"))
+    wanted = ["anat_to_t2star", "anat_to_template"] if space == "template" else ["t1w_to_t2star"]
+    transforms = [(f"outputnode.{name}", f"inputnode.{name}") for name in wanted if name in outputs_with(contrasts)]
+    if space == "T1w":
+        transforms.append(("outputnode.t1w_preproc", "inputnode.t1w"))
     workflow.connect(
         [
             (detection, mapping, [("outputnode.cmb_dseg", "inputnode.labels")]),
@@ -164,7 +160,9 @@ def _connect_outputs(
             WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
         )
         node.inputs.path = output_path(output, session.participant, session.session).as_posix()
-        if output.extension != ".tsv":
+        if output.extension == ".tsv":
+            node.inputs.columns = {"contrasts": ",".join(session.contrasts)}
+        else:
             node.inputs.metadata = sidecar_of(output, images, bids_dir)
         if output.table == "regions":
             node.inputs.table = regions_table()

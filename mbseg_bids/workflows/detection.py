@@ -27,8 +27,8 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     """Build the workflow that segments the microbleeds of one session.
 
     Workflow Graph
-        classify (search mask, network) -> find_lesions (components, ratio rule, regions) -> write_lesions (native
-        grid, size rules, files)
+        classify (search mask, network) -> find_lesions (components, ratio rule, regions, second look)
+        -> write_lesions (native grid, size rules, files)
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     workflow.connect([
         (inputnode, classify, [("t2star_det", "t2star"), ("t2w_det", "t2w"), ("t1w_det", "t1w"),
                                ("brain_det", "brain"), ("tissue_det", "tissue")]),
-        (inputnode, find_lesions, [("t2star_det", "t2star"), ("brain_det", "brain"), ("regions_det", "regions")]),
+        (inputnode, find_lesions, [("t2star_det", "t2star"), ("t2w_det", "t2w"), ("t1w_det", "t1w"),
+                                   ("brain_det", "brain"), ("tissue_det", "tissue"), ("regions_det", "regions")]),
         (inputnode, write_lesions, [("t2star", "t2star")]),
         (classify, find_lesions, [("probability", "probability")]),
         (classify, write_lesions, [("probability", "probability"), ("search", "search")]),

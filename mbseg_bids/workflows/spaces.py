@@ -23,8 +23,10 @@ def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
     ------
     labels
         Lesions on the native T2* grid.
-    t1w, t1w_to_t2star, t1w_to_template
-        Image that gives the grid of T1w space, and the transforms of the anatomy workflow; the last for ``template``.
+    t1w, t1w_to_t2star
+        For ``T1w``: image that gives the grid, and its transform.
+    anat_to_t2star, anat_to_template
+        For ``template``: transforms of the anatomical image; the first is left out where that is T2* itself.
 
     Outputs
     -------
@@ -33,8 +35,8 @@ def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
     """
     workflow = Workflow(name=name)
     to_template = space == "template"
-    used = ["t1w_to_t2star", "t1w_to_template" if to_template else "t1w"]
-    inputnode = Node(IdentityInterface(fields=["labels", "t1w", "t1w_to_t2star", "t1w_to_template"]), name="inputnode")
+    used = ["anat_to_t2star", "anat_to_template"] if to_template else ["t1w_to_t2star", "t1w"]
+    inputnode = Node(IdentityInterface(fields=["labels", *used]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name="outputnode")
     map_labels = Node(MapLabelsToTemplate() if to_template else MapLabelsToT1w(), name="map_labels", mem_gb=1)
     mask = Node(MaskOfLabels(), name="mask", run_without_submitting=True)

@@ -41,10 +41,38 @@ def test_sessions_are_sorted_and_selected_by_label(make_dataset):
 
 
 @pytest.mark.parametrize("missing", FULL)
-def test_a_missing_contrast_is_named(make_dataset, missing):
-    (session,) = find_sessions(make_dataset(*names(contrasts=[c for c in FULL if c != missing])))
+def test_a_missing_contrast_that_is_required_is_named(make_dataset, missing):
+    root = make_dataset(*names(contrasts=[c for c in FULL if c != missing]))
+    (session,) = find_sessions(root, settings=InputSettings(required=("T1w", "T2w")))
     assert isinstance(session.problem, MissingImageError)
     assert session.problem.what == f"sub-01 has no {missing}"
+    assert ("--require-contrasts" in session.problem.remedy) == (missing != "T2starw")
+
+
+@pytest.mark.parametrize(
+    ("have", "missing", "said"),
+    [
+        (("T1w", "T2starw"), ("T2w",), ["no T2w: the network saw T2* and T1w only"]),
+        (("T2w", "T2starw"), ("T1w",), ["no T1w: the network saw T2* and T2w only", "CSF come from T2w, regions from"]),
+        (("T2starw",), ("T2w", "T1w"), ["no T1w and no T2w: the network saw T2* only", "CSF come from T2*, regions"]),
+    ],
+)
+def test_a_session_runs_on_the_contrasts_it_has_and_says_so(make_dataset, have, missing, said):
+    (session,) = find_sessions(make_dataset(*names(contrasts=have)))
+    assert session.problem is None
+    assert session.missing == missing
+    assert set(session.contrasts) == set(have)
+    assert len(session.warnings) == len(said)
+    for sentence, part in zip(session.warnings, said, strict=True):
+        assert part in sentence
+
+
+def test_a_whole_session_warns_of_nothing_and_t2star_is_always_needed(make_dataset):
+    root = make_dataset(*names(), *names(participant="02", contrasts=("T1w", "T2w")))
+    whole, without = find_sessions(root)
+    assert whole.warnings == ()
+    assert whole.missing == ()
+    assert without.problem.what == "sub-02 has no T2starw"
 
 
 def test_t1w_of_another_session_serves_and_the_reason_says_so(make_dataset):
@@ -57,7 +85,7 @@ def test_t1w_of_another_session_serves_and_the_reason_says_so(make_dataset):
 
 def test_t2w_of_another_session_does_not_serve(make_dataset):
     root = make_dataset(*names("1"), *names("2", contrasts=("T1w", "T2starw")))
-    assert find_sessions(root)[1].problem.what == "sub-01_ses-2 has no T2w"
+    assert find_sessions(root)[1].missing == ("T2w",)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +118,8 @@ def test_phase_projections_and_maps_are_never_the_t2star_image(make_dataset, nam
 
 def test_a_t2star_scan_called_t2w_is_not_taken_for_a_t2w(make_dataset):
     (session,) = find_sessions(make_dataset(*names(contrasts=("T1w",)), "sub-01/anat/sub-01_acq-hemo_T2w.nii.gz"))
-    assert session.problem.what == "sub-01 has no T2w and no T2starw"
+    assert session.problem.what == "sub-01 has no T2starw"
+    assert session.missing == ("T2starw", "T2w")
 
 
 def test_a_filter_takes_precedence_over_names_and_resolution(make_dataset):

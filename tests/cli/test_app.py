@@ -41,15 +41,36 @@ def test_unknown_level_is_17(fails, make_dataset, tmp_path):
     fails(17, make_dataset(*THREE), tmp_path / "out", "subject")
 
 
-def test_missing_contrast_is_66_and_named(fails, make_dataset, tmp_path):
-    root = make_dataset(THREE[0], THREE[2])
-    assert "sub-01 has no T2w" in fails(66, root, tmp_path / "out", "participant")
-    assert "sub-01 has no T2w" in fails(66, root, tmp_path / "out", "participant", "--dry-run")
+def test_missing_t2star_is_66_and_named(fails, make_dataset, tmp_path):
+    root = make_dataset(*THREE[:2])
+    assert "sub-01 has no T2starw" in fails(66, root, tmp_path / "out", "participant")
+    assert "sub-01 has no T2starw" in fails(66, root, tmp_path / "out", "participant", "--dry-run")
 
 
-def test_real_scans_without_t2w_are_66(fails, shared_data, tmp_path):
-    last = fails(66, shared_data / "real", tmp_path / "out", "participant", "--participant-label", "sub-philips")
-    assert "sub-philips has no T2w" in last
+@pytest.mark.parametrize("missing", ["T1w", "T2w"])
+def test_missing_contrast_that_is_required_is_66_and_named(fails, make_dataset, tmp_path, missing):
+    root = make_dataset(*(name for name in THREE if missing not in name))
+    for more in ([], ["--dry-run"]):
+        last = fails(66, root, tmp_path / "out", "participant", "--require-contrasts", "T1w", "T2w", *more)
+        assert f"sub-01 has no {missing} (--require-contrasts asks for {missing}" in last
+
+
+@pytest.mark.parametrize("have", [THREE[1:], THREE[::2], THREE[2:]])
+def test_a_session_without_t1w_or_t2w_would_run(run, make_dataset, tmp_path, have):
+    code, last = run(make_dataset(*have), tmp_path / "out", "participant", "--dry-run")
+    assert code == 0
+    assert last == "mbseg-bids finished: 1 session would run, 1 of them without T1w or T2w"
+
+
+def test_contrasts_to_require_are_checked(fails, make_dataset, tmp_path):
+    last = fails(64, make_dataset(*THREE), tmp_path / "out", "participant", "--require-contrasts", "FLAIR")
+    assert "--require-contrasts" in last
+
+
+def test_real_scans_without_t2w_would_run(run, shared_data, tmp_path):
+    chosen = ("--participant-label", "sub-philips", "--dry-run")
+    code, last = run(shared_data / "real", tmp_path / "out", "participant", *chosen)
+    assert (code, last) == (0, "mbseg-bids finished: 1 session would run, 1 of them without T1w or T2w")
 
 
 def test_truncated_image_is_65(fails, make_dataset, tmp_path):

@@ -47,6 +47,9 @@ def test_session_labels_lose_their_prefix():
         (["--ratio-threshold-deep-gm", "1.6"], "detection", "ratio_threshold_deep_gm", 1.6),
         (["--probability-threshold", "0.4"], "detection", "probability_threshold", 0.4),
         (["--exhaustive"], "detection", "exhaustive", True),
+        (["--no-second-look"], "detection", "second_look", False),
+        (["--second-look-threshold", "0.2"], "detection", "second_look_threshold", 0.2),
+        (["--definite-threshold", "0.9"], "detection", "definite_threshold", 0.9),
         (["--device", "cpu"], "execution", "device", "cpu"),
         (["--batch-size", "8"], "execution", "batch_size", 8),
         (["--n-cpus", "3"], "execution", "n_procs", 3),
@@ -74,6 +77,8 @@ def test_options_end_in_the_settings(arguments, table, key, value):
     [
         ["--ratio-threshold", "0.9"],
         ["--probability-threshold", "0"],
+        ["--second-look-threshold", "1.2"],
+        ["--definite-threshold", "0.2"],
         ["--probability-threshold", "nan"],
         ["--n-cpus", "0"],
         ["--batch-size", "0"],

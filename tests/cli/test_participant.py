@@ -147,10 +147,10 @@ def test_a_bug_ends_in_one_line_too(make_dataset, tmp_path, fake_parts, run):
 
 
 def test_a_session_that_cannot_run_is_listed_and_the_others_run(make_dataset, tmp_path, fake_parts, run):
-    root, out = make_dataset(*SIX[:3], *SIX[4:]), tmp_path / "out"  # sub-02 has no T1w
+    root, out = make_dataset(*SIX[:3], *SIX[3:5]), tmp_path / "out"  # sub-02 has no T2*
     code, last = run(root, out, "participant")
     assert code == 1
-    assert last.startswith("mbseg-bids failed: 1 session failed, 1 done; first failure: sub-02 has no T1w")
+    assert last.startswith("mbseg-bids failed: 1 session failed, 1 done; first failure: sub-02 has no T2starw")
     assert sessions_of(out)["sub-02"]["exit_code"] == "66"
     assert (out / "logs" / "sub-01_done.json").exists()
 
@@ -190,14 +190,52 @@ def test_boilerplate_only_computes_nothing(make_dataset, tmp_path, fake_parts, r
 def test_dry_run_says_what_would_happen_and_writes_nothing(make_dataset, tmp_path, fake_parts, run, capsys):
     from mbseg_bids.cli import app
 
-    root, out, work = make_dataset(*SIX[:3], *SIX[4:]), tmp_path / "out", tmp_path / "work"
+    root, out, work = make_dataset(*SIX[:3], *SIX[3:5]), tmp_path / "out", tmp_path / "work"
     code = app.main([str(root), str(out), "participant", "--dry-run", "-w", str(work)])
     text = capsys.readouterr()
     assert code == 1
     assert "sub-01: would run\n  T1w: sub-01/anat/sub-01_T1w.nii.gz (the only one)" in text.out
-    assert "sub-02: cannot run: sub-02 has no T1w" in text.out
+    assert "sub-02: cannot run: sub-02 has no T2starw" in text.out
     assert not out.exists()
     assert not work.exists()
+
+
+def test_dry_run_says_which_contrasts_there_are_not_and_what_that_means(make_dataset, tmp_path, run, capsys):
+    from mbseg_bids.cli import app
+
+    root, out = make_dataset(*SIX[:3:2], *SIX[5:]), tmp_path / "out"  # sub-01 has no T2w, sub-02 has T2* alone
+    assert app.main([str(root), str(out), "participant", "--dry-run", "-w", str(tmp_path / "work")]) == 0
+    first, second = capsys.readouterr().out.split("sub-02: would run")
+    assert "  T2w: none\n  warning: no T2w: the network saw T2* and T1w only" in first
+    assert "  T2w: none\n  T1w: none\n  warning: no T1w and no T2w: the network saw T2* only" in second
+
+
+@pytest.mark.parametrize("have", [(0, 2), (1, 2), (2,)])
+def test_a_session_without_contrasts_leaves_what_it_can_and_says_so_everywhere(
+    make_dataset, tmp_path, fake_parts, run, caplog, have
+):
+    root, out = make_dataset(*(SIX[n] for n in have)), tmp_path / "out"
+    missing = [CONTRASTS[n] for n in (1, 0) if n not in have]
+    code, last = run(root, out, "participant")
+    assert (code, last) == (0, "mbseg-bids finished: 1 session done, 1 of them without T1w or T2w")
+    names = {p.name.removeprefix("sub-01_").split(".")[0] for p in out.glob("sub-01/anat/*.nii.gz")}
+    for contrast in missing:
+        assert f"space-T2starw_desc-preproc_{contrast}" not in names
+    assert any(name.startswith("space-T1w_") for name in names) == ("T1w" not in missing)
+    assert "space-MNI152NLin2009aSym_label-CMB_mask" in names
+    summary = json.loads((out / "logs" / "sub-01_summary.json").read_text())
+    assert summary["missing_contrasts"] == missing
+    assert any(f"no {missing[-1]}" in warning for warning in summary["warnings"])
+    sidecar = json.loads(next(out.glob("sub-01/anat/*_space-T2starw_seg-CMB_dseg.json")).read_text())
+    assert sidecar["Contrasts"] == summary["contrasts"]
+    assert f"Found without {' and '.join(missing)}" in sidecar["Description"]
+    assert len(sidecar["Sources"]) == len(have)
+    assert "contrasts" in sidecar
+    for table in ("CMB", "CMBcandidates"):
+        (row,) = (out / f"sub-01/anat/sub-01_space-T2starw_seg-{table}_dseg.tsv").read_text().splitlines()[1:]
+        assert row.split("\t")[-1] == ",".join(summary["contrasts"])
+    assert f"1 session had no {' and no '.join(missing)}" in (out / "logs" / "CITATION.md").read_text()
+    assert run(root, out, "participant")[1].endswith("1 of them by an earlier run, 1 of them without T1w or T2w")
 
 
 def test_spaces_can_be_left_out(make_dataset, tmp_path, fake_parts, run):

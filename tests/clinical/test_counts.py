@@ -57,3 +57,9 @@ def test_candidate_rejected_as_too_large_is_a_possible_macrohaemorrhage():
 def test_flags_are_split_and_na_is_none():
     assert split_flags("n/a") == ()
     assert split_flags("no_ring, touches_brain_edge") == ("no_ring", "touches_brain_edge")
+
+
+def test_certainties_are_counted_where_they_are_known():
+    rows = [lesion() | {"certainty": c} for c in ("definite", "possible", "possible")]
+    assert count_lesions(rows).by_certainty == {"definite": 1, "possible": 2}
+    assert count_lesions([lesion(), lesion() | {"certainty": "n/a"}]).by_certainty == {}

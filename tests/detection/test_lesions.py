@@ -8,6 +8,7 @@ import pytest
 
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
+from mbseg_bids.detection.second_look import Curve, SecondLook
 from mbseg_bids.settings import DetectionSettings
 
 SHAPE = (24, 24, 6)
@@ -30,10 +31,11 @@ class Scan:
         self.t2star[where], self.probability[where] = signal, probability
         return self
 
-    def segment(self, **changes) -> DetectionResult:
+    def segment(self, second_look=None, **changes) -> DetectionResult:
         settings = DetectionSettings(**changes)
         stack = np.stack([self.t2star, self.t2star * 0, self.t2star * 0])
-        return segment_lesions(stack, self.probability, self.brain, self.regions, SPACING, AFFINE, settings)
+        arguments = (stack, self.probability, self.brain, self.regions, SPACING, AFFINE, settings)
+        return segment_lesions(*arguments, tissue=np.where(self.brain, 3, 0), second_look=second_look)
 
 
 SPOT = np.s_[10:12, 8:11, 2]  # 6 voxels, 18 mm3
@@ -64,6 +66,8 @@ def test_row_of_a_lesion_by_hand():
         "probability_max": 0.9,
         "contrast_ratio": 2.0,
         "ratio_threshold": 1.2,
+        "lesion_probability": pytest.approx(math.nan, nan_ok=True),
+        "certainty": "n/a",
         "flags": "n/a",
     }
     np.testing.assert_array_equal(result.lesions > 0, scan.probability > 0)
@@ -204,3 +208,38 @@ def test_every_voxel_and_volume_is_accounted_for(rng):
     assert math.isclose(result.lesion_table["volume_mm3"].sum(), 3 * np.count_nonzero(result.lesions))
     kept = result.candidate_table.query("status == 'kept'")["lesion_index"].str.split(",").explode().astype(int)
     assert sorted(kept) == result.lesion_table["index"].tolist()
+
+
+SIZE_DECIDES = SecondLook(0.0, {"log_volume": Curve((math.log(12), math.log(18)), (-2.0, 2.0))})
+"""A model that takes the larger spot for a microbleed, the smaller one for a mimic."""
+
+
+def test_the_second_look_rejects_mimics_and_says_why():
+    result = Scan().put(SPOT, 30.0).put(UPPER, 30.0).segment(SIZE_DECIDES)
+    assert result.lesion_table[["n_voxels", "certainty"]].to_numpy().tolist() == [[6, "definite"]]
+    assert result.lesion_table["lesion_probability"].item() == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-4)
+    columns = ["status", "reason", "certainty", "evidence_against", "lesion_index"]
+    assert result.candidate_table[columns].to_numpy().tolist() == [
+        ["kept", "n/a", "definite", "n/a", "1"],
+        ["rejected", "second_look", "mimic", "unusual_size", "n/a"],
+    ]
+    assert result.candidate_table["lesion_probability"].tolist()[1] == pytest.approx(1 / (1 + math.exp(2)), abs=1e-4)
+
+
+def test_thresholds_of_the_second_look():
+    scan = Scan().put(SPOT, 30.0).put(UPPER, 30.0)
+    lenient = scan.segment(SIZE_DECIDES, second_look_threshold=0.1, definite_threshold=0.95)
+    assert lenient.lesion_table["certainty"].tolist() == ["possible", "possible"]
+    assert scan.segment(SIZE_DECIDES, second_look_threshold=0.95, definite_threshold=0.95).lesion_table.empty
+
+
+def test_what_is_too_large_is_told_as_such_and_not_as_a_mimic():
+    scan = Scan().put(SPOT, 30.0).put(UPPER, 30.0)
+    rejected = scan.segment(SIZE_DECIDES, maximum_diameter=1.0).candidate_table
+    assert rejected["reason"].tolist() == ["above_maximum_size"] * 2
+
+
+def test_without_a_second_look_everything_is_kept():
+    result = Scan().put(SPOT, 30.0).put(UPPER, 30.0).segment()
+    assert result.lesion_table["certainty"].tolist() == ["n/a"] * 2
+    assert result.candidate_table["evidence_against"].tolist() == ["n/a"] * 2

@@ -65,3 +65,10 @@ def test_an_odd_result_is_explained(arguments, says):
 
 def test_exhaustive_search_is_not_suspicious():
     assert not summary([{}], [KEPT], exhaustive=True, n_mask_voxels=1000)["warnings"]
+
+
+@pytest.mark.parametrize(("network", "warned"), [(None, False), ("w", False), ("another", True)])
+def test_a_second_look_for_another_network_is_told(network, warned):
+    tables = (as_table([], "lesions"), as_table([KEPT], "candidates"))
+    result = summarise(*tables, SEARCH, DetectionSettings(), second_look_network=network)
+    assert any("fitted to candidates of the network another, not of w" in w for w in result["warnings"]) == warned

@@ -4,15 +4,23 @@ import pytest
 import torch
 
 from mbseg_bids.detection import weights as w
-from mbseg_bids.detection.network import CHANNELS, build_network
+from mbseg_bids.detection.network import CHANNELS, build_network, identity_blocks
 from mbseg_bids.errors import UnreadableDataError, UsageError
+
+
+def trained_network():
+    """A network each block of which does something."""
+    model = build_network(seed=4)
+    for name in identity_blocks(model):
+        torch.nn.init.constant_(model.get_submodule(name).bn3.weight, 0.1)
+    return model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     metadata = w.WeightsMetadata(name="trial", input_size=64, training={"steps": 3})
-    w.save_weights(folder / "trial.safetensors", build_network(seed=4), metadata)
+    w.save_weights(folder / "trial.safetensors", trained_network(), metadata)
     w.write_manifest(folder, "trial")
     return folder
 
@@ -27,7 +35,7 @@ def copy(folder, tmp_path, monkeypatch):
 
 
 def test_a_round_trip_keeps_the_network_to_half_precision(folder):
-    original = build_network(seed=4).state_dict()
+    original = trained_network().state_dict()
     model, metadata = w.load_weights(folder / "trial.safetensors")
     assert not model.training
     for name, value in model.state_dict().items():
@@ -100,3 +108,30 @@ def test_a_file_without_metadata_is_refused(tmp_path):
     save_file({"fc.weight": torch.zeros(2, 2048)}, tmp_path / "bare.safetensors")
     with pytest.raises(UnreadableDataError, match="metadata"):
         w.load_weights(tmp_path / "bare.safetensors")
+
+
+def test_blocks_that_learned_nothing_are_not_written(tmp_path):
+    model = build_network(seed=7).eval()
+    torch.nn.init.constant_(model.layer2[1].bn3.bias, 0.2)
+    path = tmp_path / "small.safetensors"
+    w.save_weights(path, model, w.WeightsMetadata(name="small"))
+    assert path.stat().st_size < 20e6
+    loaded, _ = w.load_weights(path)
+    assert len(identity_blocks(loaded)) == 11
+    patches = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(patches), model(patches), atol=2e-2, rtol=2e-2)  # half precision
+
+
+def test_a_block_that_is_there_in_part_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "part.safetensors"
+    w.save_weights(path, trained_network(), w.WeightsMetadata(name="part"))
+    with w.safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    del tensors["layer3.2.conv2.weight"]
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(UnreadableDataError, match="not of a ResNet-50"):
+        w.load_weights(path)

@@ -1,5 +1,6 @@
 """Counts done by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -99,3 +100,52 @@ def test_scan_without_any_lesion():
 def test_different_grids_are_an_error():
     with pytest.raises(ValueError, match="different shapes"):
         match_lesions(on_a_line(1), on_a_line(1, 1), SPACING)
+
+
+def blobs(rng, n):
+    """Label map of up to n boxes that may touch, labels with gaps."""
+    labels = np.zeros((12, 12, 6), np.int32)
+    for label in range(1, 2 * n, 2):
+        i, j, k = rng.integers(0, (10, 10, 5))
+        labels[i : i + rng.integers(1, 4), j : j + rng.integers(1, 4), k : k + rng.integers(1, 3)] = label
+    return labels
+
+
+def slow_overlap(truth, predicted):
+    pairs = set()
+    for t in np.unique(truth[truth > 0]):
+        for p in np.unique(predicted[predicted > 0]):
+            if any(truth[v] == t and predicted[v] == p for v in np.ndindex(truth.shape)):
+                pairs.add((int(t), int(p)))
+    return pairs
+
+
+def slow_distance(truth, predicted, limit):
+    """Number of pairs and sum of distances of the best of all one-to-one matchings."""
+    centres = [
+        [np.argwhere(m == label).mean(axis=0) * SPACING for label in np.unique(m[m > 0])] for m in (truth, predicted)
+    ]
+    short, long = sorted(centres, key=len)
+    best = (0, 0.0)
+    for chosen in itertools.permutations(range(len(long)), len(short)):
+        gaps = [float(np.linalg.norm(a - long[c])) for a, c in zip(short, chosen, strict=True)]
+        near = [gap for gap in gaps if gap <= limit]
+        best = min(best, (-len(near), sum(near)))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matching_against_the_slow_and_obvious_way(seed):
+    rng = np.random.default_rng(seed)
+    truth, predicted = blobs(rng, 5), blobs(rng, 5)
+    assert set(match_lesions(truth, predicted, SPACING).pairs) == slow_overlap(truth, predicted)
+    for limit in (3.0, 6.0):
+        pairs = match_lesions(truth, predicted, SPACING, rule="distance", maximum_distance=limit).pairs
+        gaps = [
+            np.linalg.norm((np.argwhere(truth == t).mean(axis=0) - np.argwhere(predicted == p).mean(axis=0)) * SPACING)
+            for t, p in pairs
+        ]
+        n_negative, total = slow_distance(truth, predicted, limit)
+        assert len(pairs) == -n_negative
+        assert sum(gaps) == pytest.approx(total)
+        assert len({t for t, _ in pairs}) == len({p for _, p in pairs}) == len(pairs)

@@ -51,6 +51,7 @@ def test_known_counts(tmp_path):
         "at_least_five": "false",
         "registration_passed": "true",
         "n_warnings": "0",
+        "contrasts": "T2starw,T2w,T1w",
         "anatomy_source": "computed",
         "t2star_sequence": "T2starw",
         "t2star_echo_time": "0.02",
@@ -241,3 +242,15 @@ def test_a_thousand_sessions_fifty_broken(tmp_path):
         (anat / f"{name}_space-T2starw_seg-CMBcandidates_dseg.tsv").write_text("index\n")
     result = build_group(tmp_path)
     assert (result.n_sessions, result.n_complete, len(result.problems)) == (1000, 950, 50)
+
+
+def test_sessions_with_unlike_contrasts_are_told_apart(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    page = table(tmp_path)[0].page.read_text()
+    assert "unlike contrasts" not in page
+    summary = fake_summary("02", missing_contrasts=["T2w"])
+    del summary["inputs"]["T2w"]
+    write_session(tmp_path, "02", images=False, summary=summary)
+    result, read = table(tmp_path)
+    assert read["contrasts"].tolist() == ["T2starw,T2w,T1w", "T2starw,T1w"]
+    assert "1 on T2starw, T1w; 1 on T2starw, T2w, T1w." in result.page.read_text()

@@ -35,7 +35,7 @@ def head(tmp_path):
 
     def run(monkeypatch, **reused):
         monkeypatch.chdir(tmp_path)
-        return SegmentRegions(t1w=t1w, brain=mask, template_to_t1w=field, **reused).run().outputs
+        return SegmentRegions(anat=t1w, brain=mask, template_to_anat=field, **reused).run().outputs
 
     return image, aseg.astype(np.int32), brain, run
 

@@ -60,3 +60,34 @@ def test_the_voxel_stays_in_the_middle_whatever_the_angle(scan, rng):
     wide = cut_patch_set(stack, voxels, "lesion", 1).patches
     turned = augment(wide, 28, Augmentation(rotations=1000, mirror=True), rng)
     np.testing.assert_allclose(turned[:, :, 14, 14].numpy(), extract_patches(stack, voxels)[:, :, 14, 14], atol=3e-3)
+
+
+def test_a_dropped_contrast_is_zero_and_t2star_never_is(scan, rng):
+    wide = np.repeat(cut_patch_set(*scan, "lesion", 1).patches, 50, axis=0)
+    everything = Augmentation(rotations=3, gain=0.2, noise=0.1, gamma=0.3, blur=0.5, shift=1, drop=(0.3, 0.0))
+    patches = augment(wide, 28, everything, rng)
+    empty = (patches == 0).flatten(2).all(dim=2).float().mean(dim=0)
+    assert empty[0] == empty[2] == 0
+    assert 0.2 < empty[1] < 0.4
+
+
+def test_a_shift_moves_t2w_and_t1w_against_t2star(scan):
+    wide = cut_patch_set(*scan, "lesion", 1).patches
+    shifts = np.zeros((12, 3, 2), np.float32)
+    shifts[:, 1], shifts[:, 2] = (1, 0), (0, -2)
+    n = np.zeros(12)
+    moved = rotate_patches(wide, n, n > 0, 28, shifts)
+    start = wide.shape[-1] // 2 - 14
+    for channel, (di, dj) in enumerate(((0, 0), (1, 0), (0, -2))):
+        expected = wide[:, channel, start + di : start + di + 28, start + dj : start + dj + 28]
+        np.testing.assert_allclose(moved[:, channel].numpy() * 255, expected, atol=1e-2)
+
+
+def test_gamma_and_blur_leave_black_white_and_flat_patches_alone(rng):
+    for value in (0, 255):
+        flat = np.full((4, 3, 42, 42), value, np.uint8)
+        patches = augment(flat, 28, Augmentation(rotations=0, gamma=0.4, blur=0.6), rng)
+        torch.testing.assert_close(patches, torch.full_like(patches, value / 255), atol=1e-6, rtol=0)
+    grey = np.full((4, 3, 42, 42), 100, np.uint8)
+    assert (augment(grey, 28, Augmentation(rotations=0, blur=0.6), rng) - 100 / 255).abs().max() < 1e-6
+    assert (augment(grey, 28, Augmentation(rotations=0, gamma=0.4), rng) - 100 / 255).abs().max() > 0.01

@@ -1,6 +1,8 @@
+import pytest
 from fake_output import fake_summary
 
-from mbseg_bids.reports.facts import contrast, judge, registration_checks
+from mbseg_bids.reports.facts import anatomy_source, contrast, contrasts_used, judge, registration_checks
+from mbseg_bids.reports.individual import contrasts_sentence
 
 
 def test_everything_fine_passes():
@@ -59,3 +61,39 @@ def test_contrasts_are_found_under_their_usual_spellings():
     for name in ("T2starw", "t2star", "T2starW"):
         assert contrast({"inputs": {name: {"path": "a"}}}, "T2starw") == {"path": "a"}
     assert contrast({"inputs": {"T2w": {"path": "b"}}}, "T2starw") == {}
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ([], "Contrasts used: T2*, T2w, T1w."),
+        (["T2w"], "Contrasts used: T2*, T1w; no T2w in this session."),
+        (["T2w", "T1w"], "Contrasts used: T2*; no T2w and no T1w in this session."),
+    ],
+)
+def test_missing_contrasts_are_said_and_not_taken_for_missing_checks(missing, sentence):
+    summary = fake_summary("01", missing_contrasts=missing)
+    for name in missing:
+        del summary["inputs"][name]
+        summary["anatomy"]["registration"].pop(f"{name.lower()}_to_t2star")
+    if "T1w" in missing:
+        checks = summary["anatomy"]["registration"]
+        checks["t2star_to_template"] = checks.pop("t1w_to_template")
+    assert contrasts_sentence(summary) == sentence
+    assert contrasts_used(summary) == tuple(c for c in ("T2starw", "T2w", "T1w") if c not in missing)
+    assert judge(summary, [], table_found=True).level == "passed"  # the run itself adds the warning
+
+
+def test_anatomy_of_another_image_than_a_t1w_is_named():
+    summary = fake_summary("01")
+    assert anatomy_source(summary) == "computed"
+    summary["anatomy"]["anatomical_contrast"] = ["T2starw"]
+    assert anatomy_source(summary) == "computed on T2*, regions from the template"
+
+
+def test_failed_template_registration_of_t2star_does_not_put_the_lesions_in_doubt():
+    summary = fake_summary("01")
+    summary["anatomy"]["registration"]["t2star_to_template"] = {"similarity": 0.3, "overlap": 0.8, "passed": False}
+    (failure,) = judge(summary, [], table_found=True).failures
+    assert failure.startswith("T2* to template registration failed its check")
+    assert "its regions may be wrong" in failure

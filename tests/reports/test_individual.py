@@ -355,3 +355,25 @@ def test_same_files_give_the_same_bytes(tmp_path):
     assert build_individual_report(tmp_path, "01").read_bytes() == first
     assert json.loads((tmp_path / "logs" / "sub-01_summary.json").read_text())  # inputs untouched
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("missing", [("T2w",), ("T2w", "T1w")])
+def test_missing_contrasts_are_on_the_first_screen_and_nothing_is_said_to_be_lost(template, tmp_path, missing):
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    warning = f"no {' and no '.join(reversed(missing))}: the network saw less"
+    summary = fake_summary("01", missing_contrasts=list(missing), warnings=[warning])
+    for name in missing:
+        del summary["inputs"][name]
+        del summary["anatomy"]["registration"][f"{name.lower()}_to_t2star"]
+        if name == "T1w":
+            next(tmp_path.glob(f"sub-01/anat/*desc-preproc_{name}.nii.gz")).unlink()
+    (tmp_path / "logs" / "sub-01_summary.json").write_text(json.dumps(summary))
+    page = report(tmp_path)
+    first_screen = page.prose.split("Microbleeds")[1]
+    assert "Look before use: 1 warning" in first_screen
+    assert warning in first_screen
+    assert f"; no {' and no '.join(missing)} in this session." in first_screen
+    assert "was not found" not in page.prose
+    for name in missing:  # also where an earlier run with that contrast has left its image
+        assert f"Edges of the registered {name}" not in page.text
+        assert f"{name} none in this session n/a done without" in page.prose

@@ -70,4 +70,4 @@ def test_drawn_protocols_stay_in_the_range_of_cohorts(rng):
         assert protocol.field_strength in (1.5, 3.0)
         assert 15 <= protocol.echo_time <= 40
         assert 0.5 <= protocol.spacing[0] <= 1.2
-        assert 0.8 <= protocol.spacing[2] <= 5
+        assert 0.8 <= protocol.spacing[2] <= 6

@@ -3,6 +3,7 @@ import pytest
 
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.acquisition import (
+    add_ghosts,
     add_rician_noise,
     add_ringing,
     air_dephasing,
@@ -10,6 +11,7 @@ from mbseg_bids.simulation.acquisition import (
     box_average,
     dropout_factor,
     label_votes,
+    map_votes,
     scan_grid,
 )
 from mbseg_bids.simulation.anatomy import make_anatomy
@@ -36,8 +38,18 @@ def test_votes_take_the_most_frequent_label():
     labels[..., 1:3], labels[..., 3] = 2, 1
     affine = np.diag([1.0, 1.0, 3.0, 1.0])
     affine[2, 3] = 1.0
-    votes = label_votes(labels, np.eye(4), affine, (4, 4, 2), 3)
+    votes = label_votes(labels, np.eye(4), affine, (4, 4, 2))
     assert votes[2, 2].tolist() == [2, 0]
+
+
+def test_maps_voted_together_get_the_votes_of_each_alone(rng):
+    maps = [rng.integers(0, n, (8, 9, 12)).astype(np.uint8) for n in (2, 7, 4)]
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[:3, 3] = (0, 0, 1)
+    together = map_votes(maps, np.eye(4), affine, (8, 9, 4))
+    for voted, labels in zip(together, maps, strict=True):
+        counts = np.stack([(labels.reshape(8, 9, 4, 3) == n).sum(axis=3) for n in range(7)])
+        np.testing.assert_array_equal(voted, counts.argmax(axis=0))
 
 
 def test_the_grid_covers_the_brain_and_has_the_asked_spacing(anatomy):
@@ -88,3 +100,27 @@ def test_signal_drops_beside_air(anatomy):
     assert kept[1][..., :8].mean() < kept[0][..., :8].mean()
     longer = dropout_factor(air_dephasing(with_air, protocol), affine, shape, 40.0)
     assert longer.mean() < kept[1].mean()
+
+
+def test_periodic_motion_puts_ghosts_at_the_field_of_view_over_the_period():
+    image = np.zeros((8, 96, 2), np.float32)
+    image[:, 46:50] = 1.0
+    ghosted = add_ghosts(image, 0.5, period=4.0)
+    outside = np.ones(96, bool)
+    outside[42:54] = False
+    line = ghosted[4, :, 0]
+    ghosts = line * outside
+    assert ghosts[48 + 24 - 3 : 48 + 24 + 3].max() == ghosts.max() > 0.05
+    assert ghosts[48 + 8 : 48 + 16].max() < 0.5 * ghosts.max()
+    assert np.linalg.norm(ghosted) == pytest.approx(np.linalg.norm(image), rel=1e-4)  # phase turns keep the energy
+    assert add_ghosts(image, 0.0, period=4.0) is image
+    turned = add_ghosts(image.swapaxes(0, 1), 0.5, period=4.0, axis=0)
+    np.testing.assert_allclose(turned, ghosted.swapaxes(0, 1), atol=1e-5)
+
+
+def test_a_narrower_k_space_blurs_more():
+    image = np.zeros((64, 64, 1), np.float32)
+    image[32, 32] = 1
+    peaks = [add_ringing(image, 1.0, kept=kept).max() for kept in (1.0, 0.8, 0.6)]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[0] > 1.5 * peaks[2]

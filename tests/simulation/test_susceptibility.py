@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.rendering import occupancy, render
@@ -18,7 +19,9 @@ def dark_volume(source, *, echo_time=25.0, field_strength=3.0):
 def test_sphere_field_on_the_axis_and_the_equator(distance):
     dchi, b0 = 2.0, 3.0
     scale = dchi * 1e-6 * b0 / 3 / distance**3
-    points = np.array([(0, 0, distance), (0, 0, -distance), (distance, 0, 0), (0, distance, 0)])
+    points = torch.tensor(
+        [(0, 0, distance), (0, 0, -distance), (distance, 0, 0), (0, distance, 0)], dtype=torch.float64
+    )
     field = sphere_field(points, 1.0, dchi, b0)
     # A paramagnetic sphere strengthens the field at its poles (twice) and weakens it at its equator (once).
     np.testing.assert_allclose(field, np.array([2, 2, -1, -1]) * scale, rtol=1e-12)
@@ -26,34 +29,36 @@ def test_sphere_field_on_the_axis_and_the_equator(distance):
 
 def test_sphere_field_vanishes_inside_and_at_the_magic_angle():
     magic = np.arccos(1 / np.sqrt(3))
-    points = np.array([(0.2, 0.1, 0.5), (2 * np.sin(magic), 0, 2 * np.cos(magic))])
+    points = torch.tensor([(0.2, 0.1, 0.5), (2 * np.sin(magic), 0, 2 * np.cos(magic))], dtype=torch.float64)
     np.testing.assert_allclose(sphere_field(points, 1.0, 1.0, 3.0), 0, atol=1e-18)
 
 
 def test_diamagnetic_sphere_has_the_opposite_field():
-    points = np.array([(0.0, 1.0, 2.0)])
+    points = torch.tensor([(0.0, 1.0, 2.0)], dtype=torch.float64)
     np.testing.assert_allclose(sphere_field(points, 1, -1, 3), -sphere_field(points, 1, 1, 3))
 
 
 def test_cylinder_across_the_field():
     # Perpendicular cylinder: + (dChi B0 / 2)(a/rho)^2 along B0, the negative across it, -dChi B0 / 6 inside.
-    points = np.array([(5.0, 0, 2.0), (-3.0, 2.0, 0), (1.0, 0.1, 0.2)])
-    field = cylinder_field(points, (1, 0, 0), 1.0, 0.4, 3.0)
+    points = torch.tensor([(5.0, 0, 2.0), (-3.0, 2.0, 0), (1.0, 0.1, 0.2)], dtype=torch.float64)
+    field = cylinder_field(points, torch.tensor((1.0, 0, 0), dtype=torch.float64), 1.0, 0.4, 3.0)
     scale = 0.4e-6 * 3.0
     np.testing.assert_allclose(field, [scale / 8, -scale / 8, -scale / 6], rtol=1e-12)
 
 
 def test_cylinder_along_the_field_disturbs_nothing_outside():
-    points = np.array([(0.0, 2.0, 7.0), (0.3, 0.2, 1.0)])
-    field = cylinder_field(points, (0, 0, 1), 1.0, 0.4, 3.0)
+    points = torch.tensor([(0.0, 2.0, 7.0), (0.3, 0.2, 1.0)], dtype=torch.float64)
+    field = cylinder_field(points, torch.tensor((0.0, 0, 1), dtype=torch.float64), 1.0, 0.4, 3.0)
     np.testing.assert_allclose(field, [0, 0.4e-6 * 3 / 3], atol=1e-15)
 
 
 def test_a_straight_vessel_has_the_field_of_a_cylinder():
     vessel = Vessel(((-10, 0, 0), (0, 0, 0), (10, 0, 0)), 0.5, 0.4)
-    points = np.array([(0.3, 1.0, 1.0), (-4.0, 0.2, -1.2), (2.0, 0.1, 0.1)])
+    points = torch.tensor([(0.3, 1.0, 1.0), (-4.0, 0.2, -1.2), (2.0, 0.1, 0.1)], dtype=torch.float64)
     inside, field = vessel.effect(points, 3.0)
-    np.testing.assert_allclose(field, cylinder_field(points, (1, 0, 0), 0.5, 0.4, 3.0), rtol=1e-9)
+    np.testing.assert_allclose(
+        field, cylinder_field(points, torch.tensor((1.0, 0, 0), dtype=torch.float64), 0.5, 0.4, 3.0), rtol=1e-9
+    )
     assert inside.tolist() == [False, False, True]
 
 

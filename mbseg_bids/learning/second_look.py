@@ -1,0 +1,152 @@
+"""Fitting the second look: candidates of simulated scans, microbleeds and mimics, and an additive logistic model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, Scan
+from mbseg_bids.detection.lesions import segment_lesions, survivor_features
+from mbseg_bids.detection.second_look import Curve, SecondLook
+from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.simulation.case import Case
+from mbseg_bids.simulation.mimics import MIMICS
+
+N_KNOTS = 6
+"""Points of a curve."""
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse strengths of the ridge penalty to choose from."""
+
+
+def collect_candidates(case: Case, probability: npt.NDArray[np.float32], settings: DetectionSettings) -> pd.DataFrame:
+    """Measure what the intensity ratio rule leaves of a simulated scan, and compare it with the truth.
+
+    Parameters
+    ----------
+    case
+        The scan.
+    probability
+        Shape (I, J, K): of the network, see :func:`mbseg_bids.learning.scan_scores.probability_map`.
+    settings
+        Of detection.
+
+    Returns
+    -------
+    One row a survivor: the features, ``is_microbleed`` (it shares a voxel with a true one), ``mimic`` (name of the
+    simulated mimic that it covers most of, or empty) and ``volume_mm3``.
+    """
+    result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings)
+    scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing)
+    rows = []
+    features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors)
+    for label, box in enumerate(ndimage.find_objects(result.survivors), start=1):
+        if box is None:
+            continue
+        own = result.survivors[box] == label
+        mimics = np.bincount(case.mimics[box][own], minlength=2)[1:]
+        truth = {
+            "is_microbleed": bool((case.lesions[box][own] > 0).any()),
+            "mimic": MIMICS[int(mimics.argmax()) + 1] if mimics.any() else "",
+            "volume_mm3": float(own.sum() * np.prod(case.spacing)),
+        }
+        rows.append(features[label] | truth)
+    return pd.DataFrame(rows, columns=[*FEATURES, "is_microbleed", "mimic", "volume_mm3"])
+
+
+def fit_second_look(
+    features: pd.DataFrame,
+    is_microbleed: npt.NDArray[np.bool_],
+    groups: npt.NDArray[np.integer],
+    *,
+    lesions_per_scan: float,
+    n_scans: int,
+    names: Sequence[str] = tuple(FEATURES),
+) -> tuple[SecondLook, npt.NDArray[np.float64]]:
+    """Fit the model, the strength of its penalty by cross-validation over groups.
+
+    Training scans hold more microbleeds than people do, for many examples; in the fit each then counts less, so that
+    a scan has ``lesions_per_scan`` of them on average. Its mimics count as they are: probabilities hold for a cohort.
+
+    Parameters
+    ----------
+    features
+        One row a candidate, columns as in :data:`FEATURES`; NaN where not measured.
+    is_microbleed, groups
+        For each row: the truth, and the anatomy; no anatomy is on both sides of a fold.
+    lesions_per_scan
+        Mean number of microbleeds of a scan in the cohort.
+    n_scans
+        Scans that the rows come from.
+    names
+        Features to use.
+
+    Returns
+    -------
+    The model, and for each row the probability by the models of the folds that did not see its anatomy.
+
+    Raises
+    ------
+    ValueError
+        If there are no microbleeds, no mimics, or fewer than two anatomies.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    is_microbleed = np.asarray(is_microbleed, bool)
+    if is_microbleed.all() or not is_microbleed.any() or len(np.unique(groups)) < 2:
+        raise ValueError("the second look needs microbleeds, mimics, and at least two anatomies")
+    knots = {name: _knots(name, features[name].to_numpy(float)) for name in names}
+    design = np.hstack([_hats(features[name].to_numpy(float), knots[name]) for name in names])
+    weights = np.where(is_microbleed, lesions_per_scan * n_scans / is_microbleed.sum(), 1.0)
+    folds = list(GroupKFold(min(9, len(np.unique(groups)))).split(design, groups=groups))
+
+    def fit(rows: npt.NDArray[np.integer], strength: float) -> LogisticRegression:
+        model = LogisticRegression(C=strength, max_iter=5000, tol=1e-8)
+        return model.fit(design[rows], is_microbleed[rows], sample_weight=weights[rows])
+
+    out_of_fold = {}
+    for strength in STRENGTHS:
+        probability = np.empty(len(design))
+        for seen, unseen in folds:
+            probability[unseen] = fit(seen, strength).predict_proba(design[unseen])[:, 1]
+        out_of_fold[strength] = probability
+    best = min(STRENGTHS, key=lambda strength: _log_loss(is_microbleed, out_of_fold[strength], weights))
+    model = fit(np.arange(len(design)), best)
+    facts = {"penalty": best, "log_loss": _log_loss(is_microbleed, out_of_fold[best], weights)}
+    facts |= {"microbleeds": int(is_microbleed.sum()), "mimics": int((~is_microbleed).sum()), "scans": n_scans}
+    facts["lesions_per_scan"] = lesions_per_scan
+    return _to_curves(model, knots, features, weights, facts), out_of_fold[best]
+
+
+def _knots(name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if name == "region":
+        return np.arange(len(REGION_ORDER), dtype=float)
+    known = values[np.isfinite(values)]
+    return np.unique(np.quantile(known, np.linspace(0.02, 0.98, N_KNOTS)).round(4))
+
+
+def _hats(values: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the basis of piecewise linear functions, shape (N, knots); a row of zeros where a value is missing."""
+    basis = np.stack([np.interp(values, knots, unit) for unit in np.eye(len(knots))], axis=1)
+    return np.where(np.isfinite(values)[:, None], basis, 0.0)
+
+
+def _to_curves(model, knots, features, weights, facts) -> SecondLook:
+    """Turn coefficients into curves whose weighted mean over the candidates is 0: what a missing feature adds."""
+    intercept, curves, start = float(model.intercept_[0]), {}, 0
+    for name, at in knots.items():
+        log_odds = model.coef_[0, start : start + len(at)]
+        start += len(at)
+        values = features[name].to_numpy(float)
+        known = np.isfinite(values)
+        centre = np.average(np.interp(values[known], at, log_odds), weights=weights[known])
+        intercept += centre
+        curves[name] = Curve(tuple(at.tolist()), tuple((log_odds - centre).round(5).tolist()))
+    return SecondLook(round(intercept, 5), curves, facts)
+
+
+def _log_loss(truth: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64], weights: npt.NDArray) -> float:
+    p = np.clip(np.where(truth, probability, 1 - probability), 1e-6, 1)
+    return float(np.average(-np.log(p), weights=weights))

@@ -1,0 +1,288 @@
+"""Training of the U-Net on windows of slices: steps, looks at validation, checkpoints without pickle."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+from mbseg_bids.errors import MbsegError, TemporaryError, UnreadableDataError, UsageError
+from mbseg_bids.learning.labelled_scan import LabelledScan
+from mbseg_bids.learning.unet_windows import IGNORED, Windows, WindowSampler
+
+VALIDATION_STEP = 1_000_003
+"""Step of the sampler that validation windows are drawn at: no training step has it."""
+
+
+@dataclass(frozen=True)
+class UNetTraining:
+    """How a U-Net is trained; the defaults are what Dadar et al. 2022 print of theirs.
+
+    Attributes
+    ----------
+    task
+        ``csf`` or ``microbleed``.
+    patch_size
+        Side of the windows, voxels of 1 mm; 256 for whole slices.
+    epochs, steps
+        One epoch shows as many windows as the patch classifier sees patches: twice the target voxels, times
+        (rotations + 1). ``steps``, where given, overrides epochs.
+    batch_size, learning_rate, momentum
+        Of stochastic gradient descent.
+    optimiser
+        ``sgd`` as in the paper, or ``adamw``, which learns in fewer steps.
+    weight_decay
+        MATLAB's default; the paper names none.
+    target_weight
+        Weight of target voxels in the cross-entropy; the paper names none, so 1.
+    rotations
+        Random rotations for each upright showing.
+    validation_windows
+        Windows for a look at validation, drawn once.
+    validate_every
+        Steps.
+    seed
+        Decides windows, rotations and the weights of the new last block.
+    """
+
+    task: Literal["csf", "microbleed"]
+    patch_size: int = 32
+    epochs: int = 10
+    steps: int | None = None
+    batch_size: int = 20
+    learning_rate: float = 0.001
+    momentum: float = 0.9
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    weight_decay: float = 1e-4
+    target_weight: float = 1.0
+    rotations: int = 0
+    validation_windows: int = 200
+    validate_every: int = 100
+    seed: int = 0
+
+    def total_steps(self, n_targets: int) -> int:
+        """Return the number of steps for this number of target voxels."""
+        shown = 2 * n_targets * (self.rotations + 1)
+        return self.steps or self.epochs * max(1, round(shown / self.batch_size))
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """Cross-entropy and voxel-wise agreement over the brain voxels of all windows."""
+
+    loss: float
+    dice: float
+    sensitivity: float
+    precision: float
+
+    def __str__(self) -> str:
+        return (
+            f"loss {self.loss:.4f} Dice {self.dice:.3f} "
+            f"sensitivity {self.sensitivity:.3f} precision {self.precision:.3f}"
+        )
+
+
+def train_unet(
+    model: nn.Module,
+    training: Sequence[LabelledScan],
+    validation: Sequence[LabelledScan],
+    settings: UNetTraining,
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    resume: bool = False,
+    report: Callable[[str], None] = print,
+) -> WindowScores:
+    """Train a U-Net in place.
+
+    Parameters
+    ----------
+    model
+        Of :func:`mbseg_bids.learning.unet.build_unet` or :func:`mbseg_bids.learning.unet.transfer`.
+    training, validation
+        Scans; no participant in both.
+    settings
+        How.
+    folder
+        For ``checkpoint.safetensors`` and ``log.csv``.
+    device
+        Where to compute.
+    resume
+        Go on at the checkpoint of the folder where there is one.
+    report
+        Called with one line at each look at validation.
+
+    Returns
+    -------
+    Scores on the validation windows at the end.
+
+    Raises
+    ------
+    UsageError
+        If no scan of either set has a target voxel.
+    MbsegError
+        If the loss is no longer a number.
+    UnreadableDataError
+        If the checkpoint cannot be read or is of other settings.
+    """
+    device = device or torch.device("cpu")
+    sampler = WindowSampler(training, settings.task, settings.patch_size, seed=settings.seed)
+    looks = WindowSampler(validation, settings.task, settings.patch_size, seed=settings.seed)
+    looked_at = looks.draw(VALIDATION_STEP, settings.validation_windows)
+    steps = settings.total_steps(len(sampler.targets))
+    model.to(device)
+    optimiser = _optimiser(model, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = _read_checkpoint(folder, model, optimiser, settings, steps) if resume else 0
+    log = _Log(folder / "log.csv", keep=first)
+    for step in range(first, steps):
+        batch = sampler.draw(step, settings.batch_size, rotations=settings.rotations)
+        log.losses.append(_step(model, optimiser, batch, settings, step, device))
+        if step + 1 == steps or (step + 1) % settings.validate_every == 0:
+            scores = score_windows(model, looked_at, settings.batch_size, device)
+            line = log.write(step + 1, steps, scores)
+            _write_checkpoint(folder, model, optimiser, settings, steps, step + 1)
+            report(line)
+    if first >= steps:
+        scores = score_windows(model, looked_at, settings.batch_size, device)
+    model.eval()
+    return scores
+
+
+def score_windows(
+    model: nn.Module, windows: Windows, batch_size: int, device: torch.device | None = None
+) -> WindowScores:
+    """Score a network on windows at a probability of 0.5, over the brain voxels of all of them."""
+    device = device or torch.device("cpu")
+    model.eval()
+    loss, n, both, found, true = 0.0, 0, 0, 0, 0
+    with torch.inference_mode():
+        for start in range(0, len(windows.images), batch_size):
+            classes = windows.classes[start : start + batch_size].to(device)
+            logits = model(windows.images[start : start + batch_size].to(device)).float()
+            counted = classes != IGNORED
+            loss += float(functional.cross_entropy(logits, classes, ignore_index=IGNORED, reduction="sum"))
+            positive = (logits[:, 1] >= logits[:, 0]) & counted
+            n += int(counted.sum())
+            both += int((positive & (classes == 1)).sum())
+            found += int(positive.sum())
+            true += int((classes == 1).sum())
+    return WindowScores(_part(loss, n), _part(2 * both, found + true), _part(both, true), _part(both, found))
+
+
+def _step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: Windows,
+    settings: UNetTraining,
+    step: int,
+    device: torch.device,
+) -> float:
+    model.train()
+    optimiser.zero_grad(set_to_none=True)
+    weight = torch.tensor([1.0, settings.target_weight], device=device)
+    try:
+        logits = model(batch.images.to(device)).float()
+        loss = functional.cross_entropy(logits, batch.classes.to(device), weight, ignore_index=IGNORED)
+        loss.backward()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TemporaryError(f"out of memory on {device} in training", "set a smaller --batch-size") from error
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise MbsegError(f"training diverged: the loss is {value} at step {step + 1}", "set a smaller --learning-rate")
+    optimiser.step()
+    return value
+
+
+def _optimiser(model: nn.Module, settings: UNetTraining) -> torch.optim.Optimizer:
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(
+            model.parameters(),
+            settings.learning_rate,
+            betas=(settings.momentum, 0.999),
+            weight_decay=settings.weight_decay,
+        )
+    return torch.optim.SGD(
+        model.parameters(), settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+class _Log:
+    """``log.csv``: one row for each look at validation."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.losses: list[float] = []
+        self._path, self._start, self._rows = path, time.monotonic(), []
+        if keep and path.is_file():
+            with open(path, newline="", encoding="utf-8") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= keep]
+
+    def write(self, step: int, steps: int, scores: WindowScores) -> str:
+        loss, seconds = float(np.mean(self.losses)), time.monotonic() - self._start
+        speed = len(self.losses) / max(seconds, 1e-9)
+        self.losses, self._start = [], time.monotonic()
+        row = {"step": step, "training_loss": f"{loss:.5f}", "steps_per_second": f"{speed:.2f}"}
+        self._rows.append(row | {f"validation_{name}": f"{value:.5f}" for name, value in asdict(scores).items()})
+        with open(self._path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(self._rows[-1]))
+            writer.writeheader()
+            writer.writerows(self._rows)
+        return f"step {step}/{steps} loss {loss:.4f} {speed:.2f} steps/s; validation {scores}"
+
+
+def _write_checkpoint(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: UNetTraining, steps: int, done: int
+) -> None:
+    names = {p: name for name, p in model.named_parameters()}
+    state = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    for parameter, values in optimiser.state.items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                state[f"optimiser.{key}.{names[parameter]}"] = value.contiguous()
+    part = folder / "checkpoint.part"
+    save_file(state, part, metadata={"step": str(done), "settings": _key(settings, steps)})
+    part.replace(folder / "checkpoint.safetensors")
+
+
+def _read_checkpoint(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: UNetTraining, steps: int
+) -> int:
+    """Fill network and optimiser from the checkpoint; return the number of steps done (0 without one)."""
+    path = folder / "checkpoint.safetensors"
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        if header["settings"] != _key(settings, steps):
+            raise UsageError(f"checkpoint {path} is of other settings", "train into another folder")
+        state = load_file(path)
+        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+        parameters = dict(model.named_parameters())
+        for full_name, value in state.items():
+            kind, _, rest = full_name.partition(".")
+            if kind == "optimiser":
+                key, _, name = rest.partition(".")
+                device = "cpu" if key == "step" else parameters[name].device
+                optimiser.state[parameters[name]][key] = value.to(device)
+        return int(header["step"])
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        raise UnreadableDataError(f"cannot read checkpoint {path}: {error}", "delete it to start anew") from error
+
+
+def _key(settings: UNetTraining, steps: int) -> str:
+    return json.dumps(asdict(settings) | {"steps": steps}, sort_keys=True)
+
+
+def _part(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,145 @@
+"""Features of dots, lines in plane and lines across slices in a uniform brain."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, Scan, lesion_features
+
+SPACING = (1.0, 1.0, 2.0)
+SHAPE = (48, 44, 15)
+CENTRE = (24, 22, 7)
+REASONS_OF_MISSING_T2W = {"t2w_ratio", "ring_t2w"}
+
+
+def dot(offsets):
+    return (offsets**2).sum(axis=0) <= 1.5**2
+
+
+def line_in_plane(offsets):
+    return (np.abs(offsets[0]) <= 1) & (np.abs(offsets[2]) <= 0.5)
+
+
+def line_across(offsets):
+    return (offsets[:2] ** 2).sum(axis=0) <= 1.5**2
+
+
+def make(shape_of, *, own=dot, depth=20.0):
+    """A scan with a dark shape about its middle, of which the component is the part within ``own``."""
+    offsets = (np.indices(SHAPE).T - CENTRE).T * np.reshape(SPACING, (3, 1, 1, 1))
+    stack = np.stack([np.full(SHAPE, level) for level in (60.0, 40.0, 50.0)])
+    stack[0][shape_of(offsets)] = depth
+    labels = (shape_of(offsets) & own(offsets)).astype(np.int32)
+    brain = np.zeros(SHAPE, bool)
+    brain[4:-4, 4:-4] = True
+    probability = np.where(labels > 0, 0.8, 0.0)
+    return Scan(stack, probability, brain, np.where(brain, 3, 0), SPACING), labels
+
+
+def measure(scan, labels, region="cerebral_wm"):
+    volume = float((labels == 1).sum() * np.prod(scan.spacing))
+    return lesion_features(scan, labels, {1: 2 * volume}, {1: region})[1]
+
+
+def test_every_feature_has_a_reason_and_a_value():
+    features = measure(*make(dot))
+    assert list(features) == list(FEATURES)
+    assert all(math.isfinite(value) for value in features.values())
+
+
+def test_a_dot_by_hand():
+    scan, labels = make(dot)
+    features = measure(scan, labels)
+    assert features["log_volume"] == pytest.approx(math.log((labels > 0).sum() * 2.0))
+    assert features["elongation"] == pytest.approx(1)
+    assert features["contrast"] == features["darkest"] == features["depth"] == pytest.approx(math.log(3))
+    assert features["kept_share"] == pytest.approx(0.5)
+    assert features["probability_max"] == pytest.approx(math.log(4))
+    assert features["blobness"] == pytest.approx(1, abs=0.02)
+    assert features["dark_extent"] == features["in_plane"] == features["across_slices"] == features["csf_share"] == 0
+    assert features["edge_distance"] == 15
+    assert features["ring_spread"] == pytest.approx(0, abs=1e-12)
+    assert features["t2w_ratio"] == features["ring_t1w"] == 0
+    assert REGION_ORDER[int(features["region"])] == "cerebral_wm"
+
+
+def test_a_line_in_plane_goes_on_in_plane():
+    features = measure(*make(line_in_plane, own=lambda o: np.abs(o[1]) <= 4))
+    assert features["elongation"] == pytest.approx(3)  # 9 voxels long, 3 wide
+    features = measure(*make(line_in_plane))
+    assert features["in_plane"] == features["contrast"] > 0.8  # as dark beyond as within
+    assert features["blobness"] < 0.3
+    assert features["dark_extent"] > 9
+    assert features["across_slices"] == 0
+
+
+def test_a_line_across_slices_goes_on_above_and_below():
+    features = measure(*make(line_across))
+    assert features["across_slices"] == features["across_slices_weaker"] == features["contrast"] > 0.7
+    assert features["elongation"] == pytest.approx(1)
+    assert features["in_plane"] == 0
+    one_sided = measure(*make(lambda o: line_across(o) & (o[2] > -1)))
+    assert one_sided["across_slices"] > 0.7
+    assert one_sided["across_slices_weaker"] == 0
+
+
+@pytest.mark.parametrize("shape_of", [dot, line_in_plane, line_across])
+@pytest.mark.parametrize("turn", ["flip", "transpose", "upside down"])
+def test_features_do_not_depend_on_how_the_array_lies(shape_of, turn, rng):
+    scan, labels = make(shape_of)
+    scan.stack[:] *= rng.uniform(0.95, 1.05, scan.stack.shape)
+
+    def turned(array):
+        if turn == "transpose":
+            return np.swapaxes(array, -3, -2)
+        return np.flip(array, -3 if turn == "flip" else -1)
+
+    other = Scan(*map(turned, (scan.stack, scan.probability, scan.brain, scan.tissue)), SPACING)
+    expected, found = measure(scan, labels), measure(other, turned(labels))
+    for name in FEATURES:
+        # Sectors of the circle have edges, on either side of which a voxel may come to lie.
+        tolerance = 0.12 if name == "in_plane" else 1e-9
+        assert found[name] == pytest.approx(expected[name], abs=tolerance), name
+
+
+def test_a_scale_of_a_contrast_changes_nothing():
+    scan, labels = make(dot)
+    other = Scan(
+        scan.stack * np.reshape([0.5, 2, 3], (3, 1, 1, 1)), *(scan.probability, scan.brain, scan.tissue), SPACING
+    )
+    assert measure(other, labels) == pytest.approx(measure(scan, labels))
+
+
+def test_what_a_missing_contrast_would_tell_is_not_a_number():
+    scan, labels = make(dot)
+    scan.stack[1] = 0
+    features = measure(scan, labels)
+    assert {name for name, value in features.items() if math.isnan(value)} == REASONS_OF_MISSING_T2W
+
+
+def test_csf_and_the_surface_are_told():
+    scan, labels = make(dot)
+    scan.tissue[24:] = 1
+    assert 0.3 < measure(scan, labels)["csf_share"] < 0.6
+    scan.brain[24 + 3 :] = False
+    assert measure(scan, labels)["edge_distance"] < 5
+
+
+def test_two_components_are_measured_as_alone():
+    scan, labels = make(dot)
+    alone = measure(scan, labels)
+    labels[10:12, 10:12, 3] = 2
+    scan.stack[0][10:12, 10:12, 3] = 30
+    both = lesion_features(scan, labels, {1: 2 * (labels == 1).sum() * 2.0, 2: 8.0}, {1: "cerebral_wm", 2: "deep_gm"})
+    assert both[1] == pytest.approx(alone)
+    assert both[2]["contrast"] == pytest.approx(math.log(2))
+
+
+def test_without_a_ring_shape_is_all_that_is_known():
+    scan, labels = make(dot)
+    alone = Scan(scan.stack, scan.probability, labels > 0, scan.tissue, SPACING)
+    features = measure(alone, labels)
+    assert math.isnan(features["contrast"])
+    assert math.isnan(features["blobness"])
+    assert features["elongation"] == pytest.approx(1)
