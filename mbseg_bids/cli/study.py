@@ -61,7 +61,8 @@ def _run(args: argparse.Namespace) -> int:
     from mbseg_bids.learning.interruption import StopRequest
     from mbseg_bids.learning.stage_run import choose_precision, read_patches
     from mbseg_bids.learning.stages import MICROBLEED_SPLIT, split
-    from mbseg_bids.learning.study import Plan, run_study
+    from mbseg_bids.learning.study import run_study
+    from mbseg_bids.learning.study_plan import Plan
     from mbseg_bids.learning.trainer import make_writable
     from mbseg_bids.learning.training_log import Display
 
@@ -123,7 +124,7 @@ def _collect(args: argparse.Namespace) -> int:
 
 
 def _values(factors: list[str], texts: list[str]) -> dict[str, tuple[float, ...]]:
-    from mbseg_bids.learning.study import FACTORS as PAPER
+    from mbseg_bids.learning.study_plan import FACTORS as PAPER
 
     values = {factor: PAPER[factor] for factor in factors}
     for text in texts:
