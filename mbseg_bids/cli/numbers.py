@@ -30,6 +30,14 @@ def positive_float(text: str) -> float:
     return value
 
 
+def amount(text: str) -> float:
+    """Return a number of 0 or more."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 0 or more")
+    return value
+
+
 def fraction(text: str) -> float:
     """Return a number from 0 to 1."""
     value = _number(text)

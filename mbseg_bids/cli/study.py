@@ -61,7 +61,8 @@ def _run(args: argparse.Namespace) -> int:
     from mbseg_bids.learning.interruption import StopRequest
     from mbseg_bids.learning.stage_run import choose_precision, read_patches
     from mbseg_bids.learning.stages import MICROBLEED_SPLIT, split
-    from mbseg_bids.learning.study import Plan, run_study
+    from mbseg_bids.learning.study import run_study
+    from mbseg_bids.learning.study_plan import Plan
     from mbseg_bids.learning.trainer import make_writable
     from mbseg_bids.learning.training_log import Display
 
@@ -104,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> int:
     import sys
 
-    from mbseg_bids.learning.study import collect
+    from mbseg_bids.learning.study import collect, summarise
     from mbseg_bids.learning.study_figures import write_figures
 
     table, missing = collect(args.study)
@@ -117,12 +118,13 @@ def _collect(args: argparse.Namespace) -> int:
         raise CannotWriteError(f"cannot write to {out}: {error}", "give another folder to --out") from error
     if missing:
         print(f"{missing} runs are not done", file=sys.stderr)
+    print(summarise(table).to_string(index=False, float_format="{:.4g}".format))
     print(table["scale"].iloc[0], *(f"wrote {path}" for path in (out / "study.tsv", *figures)), sep="\n")
     return 0
 
 
 def _values(factors: list[str], texts: list[str]) -> dict[str, tuple[float, ...]]:
-    from mbseg_bids.learning.study import FACTORS as PAPER
+    from mbseg_bids.learning.study_plan import FACTORS as PAPER
 
     values = {factor: PAPER[factor] for factor in factors}
     for text in texts:

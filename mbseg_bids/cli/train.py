@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mbseg_bids.cli import train_sample
-from mbseg_bids.cli.numbers import fraction, positive, positive_float, whole
+from mbseg_bids.cli.numbers import amount, fraction, positive, positive_float, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd")
     how.add_argument("--learning-rate", type=positive_float, default=0.006)
     how.add_argument("--momentum", type=fraction, default=0.9)
-    how.add_argument("--weight-decay", type=float, default=1e-4)
+    how.add_argument("--weight-decay", type=amount, default=1e-4)
     how.add_argument("--schedule", choices=("constant", "cosine"), default="constant")
     how.add_argument("--warmup", type=whole, default=0, metavar="STEPS", help="over which the rate rises")
     how.add_argument(
@@ -57,6 +57,17 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     how.add_argument("--mirror", action="store_true", help="mirror half of all training patches")
     how.add_argument("--gain", type=fraction, default=0.0, help="multiply each contrast by 1 -/+ this at most")
     how.add_argument("--noise", type=fraction, default=0.0, help="largest standard deviation of added noise (0-1)")
+    how.add_argument("--gamma", type=amount, default=0.0, help="raise each contrast to a power in exp(-/+ this)")
+    how.add_argument("--shift", type=amount, default=0.0, metavar="VOXELS", help="move T2w and T1w by this at most")
+    how.add_argument("--blur", type=fraction, default=0.0, help="largest share of a 3 x 3 filter mixed in")
+    how.add_argument(
+        "--drop",
+        type=fraction,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("T2W", "T1W"),
+        help="probability that a contrast is missing, so that the network can do without it",
+    )
     how.add_argument("--patch-size", type=positive, metavar="MM", help="default: that of --init, else 28")
     how.add_argument("--input-size", type=positive, metavar="PIXELS", help="default: that of --init, else 224")
     how.add_argument("--new-last-layer", action="store_true", help="start it anew even when fine-tuning the same task")
@@ -118,6 +129,10 @@ def _train(args: argparse.Namespace) -> int:
             "mirror": args.mirror,
             "gain": args.gain,
             "noise": args.noise,
+            "gamma": args.gamma,
+            "shift": args.shift,
+            "blur": args.blur,
+            "drop": tuple(args.drop),
         },
     )
     run_stage(request)

@@ -31,19 +31,12 @@ def add_actions(actions: Any) -> None:
         help="a scan without a mask file has no lesion (default: it is left out)",
     )
     sample.add_argument("--dataset", default="", help="tells participants of the same label in several datasets apart")
-    sample.add_argument(
-        "--rotations",
-        type=whole,
-        default=19,
-        metavar="N",
-        help="of the training to come: as many novel background patches are cut (default: 19)",
-    )
     sample.add_argument("--csf-patches", type=positive, default=5200, metavar="N", help="for stage 1, of each scan")
-    _add_common(sample)
+    _add_common(sample, rotations=19)
     simulated = actions.add_parser("simulate", help="simulate scans from label maps and cut patches from them")
     simulated.add_argument("labelmaps", type=Path, nargs="+", help="FreeSurfer-numbered label maps, one a participant")
     simulated.add_argument("--scans", type=positive, default=1, metavar="N", help="scans per label map (default: 1)")
-    _add_common(simulated)
+    _add_common(simulated, rotations=0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,10 +47,17 @@ def run(args: argparse.Namespace) -> int:
     return _sample(args) if args.action == "sample" else _simulate(args)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, *, rotations: int) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the .npz patch sets")
     parser.add_argument(
         "--patch-size", type=positive, default=28, metavar="MM", help="largest that will be trained on (default: 28)"
+    )
+    parser.add_argument(
+        "--rotations",
+        type=whole,
+        default=rotations,
+        metavar="N",
+        help="of the training to come: at least as many novel background patches are cut (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole, default=0)
 
@@ -95,6 +95,7 @@ def _simulate(args: argparse.Namespace) -> int:
     import numpy as np
 
     from mbseg_bids.imaging.volume import Volume
+    from mbseg_bids.learning.sampling import MicrobleedCounts
     from mbseg_bids.learning.simulated import cut_case, simulate
 
     for participant, path in enumerate(args.labelmaps, start=1):
@@ -106,6 +107,7 @@ def _simulate(args: argparse.Namespace) -> int:
         for scan in range(args.scans):
             case, rng = simulate(labels, participant, args.seed + scan)
             stem = f"participant-{participant:03d}_scan-{args.seed + scan:03d}"
-            cut_case(case, participant, rng, size=args.patch_size).save(args.out, stem)
+            counts = MicrobleedCounts(rotations=args.rotations)
+            cut_case(case, participant, rng, counts=counts, size=args.patch_size).save(args.out, stem)
             print(f"{stem}: {len(case.lesion_table)} microbleeds, {case.spacing[2]:g} mm slices", flush=True)
     return 0

@@ -25,7 +25,7 @@ ScanKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class LabelledScan:
+class ScanFiles:
     """The files of one labelled scan: of the BIDS App's output, and the manual mask.
 
     Attributes
@@ -56,10 +56,10 @@ class LabelledScan:
 
 
 @dataclass(frozen=True)
-class LabelledScans:
+class FoundScans:
     """Scans to sample, and those left out because nobody labelled them."""
 
-    scans: tuple[LabelledScan, ...]
+    scans: tuple[ScanFiles, ...]
     unlabelled: tuple[str, ...]
 
 
@@ -120,7 +120,7 @@ def find_labelled_scans(
     *,
     participants: Collection[str] = (),
     unlabelled_are_negative: bool = False,
-) -> LabelledScans:
+) -> FoundScans:
     """Pair the BIDS App's output with manual masks, by participant and session.
 
     Parameters
@@ -164,7 +164,7 @@ def find_labelled_scans(
     scans, unlabelled = [], []
     for key in keys:
         files = {name: found.get(key) for name, found in images.items()}
-        scan = LabelledScan(*key, **files, label=masks.get(key))
+        scan = ScanFiles(*key, **files, label=masks.get(key))
         if scan.label is None and not unlabelled_are_negative:
             unlabelled.append(scan.name)
             continue
@@ -175,7 +175,7 @@ def find_labelled_scans(
     if not scans:
         wanted = " ".join(f"{k}={v}" for k, v in label_filter.items())
         raise NothingSelectedError(f"no image with {wanted} in {labels} for any scan", "check --labels, --label-filter")
-    return LabelledScans(tuple(scans), tuple(unlabelled))
+    return FoundScans(tuple(scans), tuple(unlabelled))
 
 
 def _fits(value: str, wanted: str) -> bool:

@@ -23,7 +23,7 @@ from mbseg_bids.imaging.labels import (
     WM,
 )
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.derivatives import LabelledScan
+from mbseg_bids.learning.derivatives import ScanFiles
 
 SAME_AFFINE = 1e-3
 """Largest difference of two affines that are meant to be the same, mm."""
@@ -58,7 +58,7 @@ class LabelledCase:
     warnings: tuple[str, ...] = ()
 
 
-def read_case(scan: LabelledScan) -> LabelledCase:
+def read_case(scan: ScanFiles) -> LabelledCase:
     """Bring a labelled scan to its detection grid, as the BIDS App does.
 
     Raises
@@ -98,7 +98,7 @@ def tissue_of(regions: npt.NDArray[np.integer], brain: npt.NDArray[np.bool_]) ->
     return tissue
 
 
-def check_label(scan: LabelledScan) -> int:
+def check_label(scan: ScanFiles) -> int:
     """Return the number of lesions of a scan's label, read and checked but not resampled."""
     if scan.label is None:
         return 0
@@ -106,7 +106,7 @@ def check_label(scan: LabelledScan) -> int:
     return len(np.unique(numbered[numbered > 0]))
 
 
-def _lesions(scan: LabelledScan, t2star: Volume, grid: Grid) -> tuple[npt.NDArray[np.int32], dict[int, float]]:
+def _lesions(scan: ScanFiles, t2star: Volume, grid: Grid) -> tuple[npt.NDArray[np.int32], dict[int, float]]:
     """Return the lesions on the detection grid, none lost, and their volumes on the native one."""
     if scan.label is None:
         return np.zeros(grid.shape, np.int32), {}
@@ -118,7 +118,7 @@ def _lesions(scan: LabelledScan, t2star: Volume, grid: Grid) -> tuple[npt.NDArra
     return lesions, {n: float(sizes[n] * t2star.voxel_volume) for n in np.flatnonzero(sizes).tolist() if n > 0}
 
 
-def _numbered(scan: LabelledScan, t2star: Volume) -> npt.NDArray[np.int32]:
+def _numbered(scan: ScanFiles, t2star: Volume) -> npt.NDArray[np.int32]:
     """Return the lesions of the label, numbered from 1, on the native grid."""
     label = _read(scan.label)
     _check_grid(scan.label, label, scan.t2star, t2star)

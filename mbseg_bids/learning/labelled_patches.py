@@ -9,7 +9,7 @@ import numpy as np
 
 from mbseg_bids.detection.search_mask import voxels_to_classify
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.derivatives import LabelledScan
+from mbseg_bids.learning.derivatives import ScanFiles
 from mbseg_bids.learning.files import write_whole
 from mbseg_bids.learning.labelled import LabelledCase, check_label, read_case
 from mbseg_bids.learning.patch_set import KINDS, PatchSet
@@ -18,7 +18,7 @@ from mbseg_bids.settings import DetectionSettings
 
 
 def sample_scans(
-    scans: Sequence[LabelledScan],
+    scans: Sequence[ScanFiles],
     out: Path,
     *,
     dataset: str = "",

@@ -24,6 +24,7 @@ from mbseg_bids.learning.stages import (
     MICROBLEED_SPLIT,
     MICROBLEED_STAGE,
     Sets,
+    as_in_training,
     check_sets,
     split,
     train_stage,
@@ -111,6 +112,9 @@ def run_stage(request: StageRequest) -> Path:
         settings = with_hard_negatives(settings, request.hard_negatives, sets.training.kinds)
         narrow(sets.training, settings.patch_size, settings.augmentation != NONE)
         check_sets(sets, settings)
+        sets = replace(
+            sets, validation=as_in_training(sets.validation, settings), test=as_in_training(sets.test, settings)
+        )
         say = print if team.is_first else _nothing
         _describe(request, start, sets, settings, say)
         model, validation, test = _catch_memory(

@@ -62,6 +62,20 @@ def split(patches: PatchSet, fractions: Sequence[float], seed: int) -> Sets:
     return Sets(*(patches.select(np.isin(patches.participants, members)) for members in dealt))
 
 
+def as_in_training(patches: PatchSet, settings: TrainingSettings) -> PatchSet:
+    """Return a validation or test set in which each kind has its share of a training batch, as far as there are any.
+
+    All patches of the target are kept, and of the others as many as belong to them, drawn at random: half and half in
+    the paper. Kinds that training does not show are left out.
+    """
+    rng = np.random.default_rng([settings.seed, 3_000_017])
+    members = {kind: rng.permutation(np.flatnonzero(patches.kinds == KINDS[kind])) for kind in settings.fractions}
+    n = len(members[settings.target])
+    shares = {kind: share / settings.fractions[settings.target] for kind, share in settings.fractions.items()}
+    kept = [members[kind][: round(n * share)] for kind, share in shares.items()]
+    return patches.select(np.sort(np.concatenate(kept)))
+
+
 def check_sets(sets: Sets, settings: TrainingSettings) -> None:
     """Raise a UsageError now if a set lacks one of the two classes, without which there is no score."""
     others = ", ".join(kind for kind, share in settings.fractions.items() if share and kind != settings.target)

@@ -1,6 +1,7 @@
 """Training of one stage: stochastic gradient descent over patches, with checkpoints, a log and looks at validation."""
 
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -152,7 +153,7 @@ def make_writable(folder: Path) -> None:
     CannotWriteError
         If the file system refuses.
     """
-    trial = folder / ".writable"
+    trial = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(b"")

@@ -81,11 +81,13 @@ def test_the_shipped_recipe_can_be_asked_for(folder, monkeypatch):
 
     monkeypatch.setattr(stage_run, "train_stage", train_stage)
     more = "--optimiser adamw --schedule cosine --warmup 10 --hard-negatives 0.9 --mirror --gain 0.12 --noise 0.02"
+    more += " --gamma 0.2 --shift 1 --blur 0.4 --drop 0.3 0.2"
     with pytest.raises(KeyboardInterrupt):
         train(folder, *more.split())
     settings = seen[0]
     assert (settings.optimiser, settings.schedule, settings.warmup) == ("adamw", "cosine", 10)
     assert (settings.augmentation.mirror, settings.augmentation.gain, settings.augmentation.noise) == (True, 0.12, 0.02)
+    assert (settings.augmentation.gamma, settings.augmentation.drop) == (0.2, (0.3, 0.2))
     # Of the hard kinds only candidates are there, so they get all of the share.
     assert settings.fractions == pytest.approx({"lesion": 0.5, "background": 0.05, "candidate": 0.45})
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from mbseg_bids.detection.network import build_network
 from mbseg_bids.learning import stages
@@ -28,6 +29,30 @@ def test_the_defaults_are_those_of_the_paper():
     assert stage.fractions == {"lesion": 0.5, "background": 0.5}
     assert stages.CSF_STAGE.frozen_layers == 0
     assert stages.CSF_STAGE.augmentation.rotations == 0
+
+
+def test_scores_are_of_the_mixture_that_is_trained():
+    kinds = np.repeat([KINDS["lesion"], KINDS["background"], KINDS["candidate"]], [20, 400, 300]).astype(np.uint8)
+    patches = PatchSet(np.zeros((720, 3, 4, 4), np.uint8), kinds, np.zeros(720, np.int32), np.zeros(720, np.float32))
+
+    def counts(settings):
+        return np.bincount(stages.as_in_training(patches, settings).kinds, minlength=5)[2:].tolist()
+
+    assert counts(stages.MICROBLEED_STAGE) == [20, 20, 0]  # half and half, as in the paper
+    hard = stages.with_hard_negatives(stages.MICROBLEED_STAGE, 0.75, kinds)
+    assert counts(hard) == [20, 5, 15]
+
+
+def test_hard_negatives_share_what_is_there():
+    kinds = np.array([KINDS[k] for k in ("lesion", "background", "candidate", "mimic", "surround")], np.uint8)
+    shares = stages.with_hard_negatives(stages.MICROBLEED_STAGE, 0.8, kinds).fractions
+    assert shares == {
+        k: pytest.approx(v)
+        for k, v in {"lesion": 0.5, "background": 0.1, "candidate": 0.24, "mimic": 0.104, "surround": 0.056}.items()
+    }
+    without = stages.with_hard_negatives(stages.MICROBLEED_STAGE, 0.8, kinds[[0, 1, 2]]).fractions
+    assert without == {k: pytest.approx(v) for k, v in {"lesion": 0.5, "background": 0.1, "candidate": 0.4}.items()}
+    assert stages.with_hard_negatives(stages.MICROBLEED_STAGE, 0, kinds) == stages.MICROBLEED_STAGE
 
 
 def test_only_not_microbleeds_can_be_false_positives(rng):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,11 @@ from mbseg_bids.evaluation.patch import PatchScores
 from mbseg_bids.learning import study, study_figures
 from mbseg_bids.learning.initial import Start
 from mbseg_bids.learning.interruption import TrainingStoppedError
+from mbseg_bids.learning.patch_set import PatchSet
 from mbseg_bids.learning.stages import Sets
+from mbseg_bids.learning.study_plan import BASE, Plan
 
-SMALL = study.Plan(
+SMALL = Plan(
     values={"freeze": (0, 5), "rate": (0.006, 0.01), "rotations": (0, 4)},
     repetitions=2,
     steps=3,
@@ -37,14 +40,14 @@ def quiet(_):
 
 
 def test_the_full_study_is_the_paper_s():
-    runs = study.Plan().runs()
+    runs = Plan().runs()
     # 5 + 5 + 5 + 5 + 7 values, of which the base value is one of each factor: one training serves all five.
     assert len(runs) == (27 - 4) * 5
-    assert study.Plan().scale == "full"
+    assert Plan().scale == "full"
     assert {r.patch for r in runs} == {14, 28, 52, 56, 70}
-    changed = [sum(getattr(r, f) != v for f, v in study.BASE.items()) for r in runs]
+    changed = [sum(getattr(r, f) != v for f, v in BASE.items()) for r in runs]
     assert sorted(set(changed)) == [0, 1]
-    settings = study.Plan().settings(runs[0])
+    settings = Plan().settings(runs[0])
     assert (settings.epochs, settings.steps, settings.input_size, settings.momentum) == (10, None, 224, 0.9)
 
 
@@ -53,8 +56,8 @@ def test_what_is_less_than_the_paper_s_is_said():
         "reduced: 3 mini-batches a run, input 16 px, 2 repetitions, scored on 4 patches of a kind, fewer values; "
         "invented patches"
     )
-    assert study.Plan(epochs=2).scale == "reduced: 2 epochs"
-    assert study.Plan(repetitions=9).scale == "full"
+    assert Plan(epochs=2).scale == "reduced: 2 epochs"
+    assert Plan(repetitions=9).scale == "full"
 
 
 def test_shards_share_all_runs_and_none_twice(monkeypatch, sets, small_network, tmp_path):
@@ -98,7 +101,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_ends_alike(sets, small_network
 
 def invented_results(out):
     """Accuracy is 0.9 for the base, and 0.01 less for each repetition; the first run (freeze 0) is missing."""
-    study._claim(out, SMALL, Sets(*[study.PatchSet(np.empty((0, 3, 42, 42)), *[np.empty(0)] * 3)] * 3))
+    study._claim(out, SMALL, Sets(*[PatchSet(np.empty((0, 3, 42, 42)), *[np.empty(0)] * 3)] * 3))
     for run in SMALL.runs()[1:]:
         value = 0.9 - 0.01 * run.repetition - 0.1 * (run.rate == 0.01) + 0.02 * (run.rotations == 4)
         scores = {"accuracy": value, "sensitivity": value - 0.1, "specificity": value + 0.05, "auc": 0.97}
@@ -115,6 +118,10 @@ def test_the_table_is_tidy_and_says_what_is_missing(tmp_path):
     faster = table[(table["factor"] == "rate") & (table["value"] == 0.01)]
     assert sorted(set(faster["accuracy"])) == [0.79, 0.8]
     assert len(faster) == 4
+    means = study.summarise(table)
+    assert means["factor"].tolist() == ["freeze", "freeze", "rate", "rate", "rotations", "rotations"]
+    assert means["test_accuracy"].tolist() == pytest.approx([0.89, 0.895, 0.895, 0.795, 0.895, 0.915])
+    assert means["validation_sensitivity"].tolist() == pytest.approx([0.79, 0.795, 0.795, 0.695, 0.795, 0.815])
 
 
 def test_figures_show_the_means_and_the_scale(tmp_path):
@@ -136,11 +143,11 @@ def test_figures_show_the_means_and_the_scale(tmp_path):
 def test_a_folder_with_another_study_is_refused(tmp_path, sets, small_network):
     invented_results(tmp_path)
     with pytest.raises(UsageError, match="input_size"):
-        study.run_study(study.replace(SMALL, input_size=32), sets, tmp_path, report=quiet)
+        study.run_study(replace(SMALL, input_size=32), sets, tmp_path, report=quiet)
 
 
 def test_patches_too_small_for_a_value_stop_the_study_before_its_first_run(tmp_path, sets, small_network):
-    plan = study.replace(SMALL, values={"freeze": (0, 5), "patch": (28, 56)})
+    plan = replace(SMALL, values={"freeze": (0, 5), "patch": (28, 56)})
     with pytest.raises(UsageError, match="--patch-size 56"):
         study.run_study(plan, sets, tmp_path, report=quiet)
     assert not (tmp_path / "study.json").exists()
