@@ -10,7 +10,7 @@ from mbseg_bids.imaging.grids import Grid
 from mbseg_bids.imaging.transforms import compose_field
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.interfaces.files import read_field, read_matrix, read_volume, write_field, write_matrix, write_volume
-from mbseg_bids.interfaces.labels import MapLabelsToT1w
+from mbseg_bids.interfaces.labels import MapLabelsToT1w, MapLabelsToTemplate
 
 
 def test_matrix_reads_back_to_the_bit(tmp_path):
@@ -67,3 +67,25 @@ def test_lesions_on_t1w(tmp_path):
     found = moved.affine[:3, :3] @ np.argwhere(moved.data == 4).mean(axis=0) + moved.affine[:3, 3]
     there = t2star.affine[:3, :3] @ np.array([5, 6, 7]) + t2star.affine[:3, 3]
     assert np.linalg.norm(found + shift[:3, 3] - there) < 1.0
+
+
+@pytest.mark.parametrize("t2star_is_the_anatomy", [False, True])
+def test_lesions_on_the_template(tmp_path, t2star_is_the_anatomy):
+    """Without a T1w or T2w the deformation starts at T2* itself, and no other transform is on the way."""
+    t2star = Volume(np.zeros((20, 20, 10), np.int32), centred_affine((20, 20, 10), (2.0, 2.0, 3.0)))
+    t2star.data[5, 6, 7] = 4
+    there = t2star.affine[:3, :3] @ np.array([5, 6, 7]) + t2star.affine[:3, 3]
+    to_anat = rigid((0, 0, 0), (3.0, -2.0, 1.0))
+    grid = Grid((12, 12, 12), centred_affine((12, 12, 12), (20.0, 20.0, 20.0)))
+    node = MapLabelsToTemplate(
+        labels=write_volume(tmp_path / "l.nii.gz", t2star),
+        anat_to_template=write_field(tmp_path / "f.nii.gz", compose_field(grid, [to_anat])),
+    )
+    expected = there - to_anat[:3, 3]
+    if not t2star_is_the_anatomy:
+        shift = rigid((0, 0, 0), (0.0, 5.0, 0.0))
+        node.inputs.anat_to_t2star = write_matrix(tmp_path / "m.txt", shift)
+        expected = expected - shift[:3, 3]
+    moved = read_volume(node.run(cwd=str(tmp_path)).outputs.out_file)
+    found = moved.affine[:3, :3] @ np.argwhere(moved.data == 4).mean(axis=0) + moved.affine[:3, 3]
+    assert np.linalg.norm(found - expected) < 1.0
