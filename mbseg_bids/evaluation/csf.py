@@ -144,7 +144,7 @@ def draw_csf(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(2.1 * len(slices) + 0.3, 2.6 * len(found) + 0.4), layout="constrained")
+    figure = Figure(figsize=(max(3.6, 2.1 * len(slices) + 0.3), 2.6 * len(found) + 0.4), layout="constrained")
     axes = figure.subplots(len(found), len(slices), squeeze=False)
     for row, (name, mask) in zip(axes, found.items(), strict=True):
         row[0].set_ylabel(name)
