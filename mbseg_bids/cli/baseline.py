@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mbseg_bids.cli.numbers import part, positive, slices
 from mbseg_bids.errors import CannotWriteError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labelmaps", type=Path, nargs="+", help="FreeSurfer-numbered label maps, one a participant")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scans (.npz)")
-    parser.add_argument("--scans", type=_positive, default=1, metavar="N", help="scans per label map (default: 1)")
+    parser.add_argument("--scans", type=positive, default=1, metavar="N", help="scans per label map (default: 1)")
     parser.add_argument("--lesions", type=int, metavar="N", help="microbleeds to place (default: 40-80 at random)")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -47,20 +48,20 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=("csf", "microbleed"), required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, log and checkpoint")
     parser.add_argument("--init", type=Path, metavar="FILE", help="U-Net to go on from; its last block is made anew")
-    parser.add_argument("--patch-size", type=_positive, default=32, metavar="MM", help="256: whole slices (default 32)")
+    parser.add_argument("--patch-size", type=positive, default=32, metavar="MM", help="256: whole slices (default 32)")
     parser.add_argument(
-        "--features", type=_positive, nargs="+", metavar="N", help="channels of each level, without --init"
+        "--features", type=positive, nargs="+", metavar="N", help="channels of each level, without --init"
     )
-    parser.add_argument("--units", type=_positive, metavar="N", help="convolutions of a level, without --init")
-    parser.add_argument("--epochs", type=_positive, default=10)
-    parser.add_argument("--steps", type=_positive, help="mini-batches in all; overrides --epochs")
-    parser.add_argument("--batch-size", type=_positive, default=20)
+    parser.add_argument("--units", type=positive, metavar="N", help="convolutions of a level, without --init")
+    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--steps", type=positive, help="mini-batches in all; overrides --epochs")
+    parser.add_argument("--batch-size", type=positive, default=20)
     parser.add_argument("--learning-rate", type=float, default=0.001)
     parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd")
     parser.add_argument("--target-weight", type=float, default=1.0, help="of target voxels in the loss (default: 1)")
     parser.add_argument("--rotations", type=int, metavar="N", help="default: 19 for microbleeds, 0 for CSF")
-    parser.add_argument("--validate-every", type=_positive, default=100, metavar="STEPS")
-    parser.add_argument("--validation-windows", type=_positive, default=200, metavar="N")
+    parser.add_argument("--validate-every", type=positive, default=100, metavar="STEPS")
+    parser.add_argument("--validation-windows", type=positive, default=200, metavar="N")
     parser.add_argument("--resume", action="store_true", help="continue at the checkpoint of --out")
     parser.add_argument("--seed", type=int, default=0)
     _add_device(parser)
@@ -71,7 +72,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unet", type=Path, nargs="+", default=[], metavar="FILE", help="of mbseg baseline train")
     parser.add_argument("--resnet", metavar="FILE", help="weights of ResNet-50 to compare with; or: default")
     parser.add_argument(
-        "--strides", type=_stride, nargs="+", default=[Fraction(1)], metavar="PART", help="of the window, 1 to 1/16"
+        "--strides", type=part, nargs="+", default=[Fraction(1)], metavar="PART", help="of the window, 1 to 1/16"
     )
     parser.add_argument("--blend", choices=("centre", "constant", "gaussian"), default="centre")
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest probability of a lesion voxel")
@@ -90,13 +91,13 @@ def _add_csf(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_slices(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--slices", type=_slices, default=slice(None), metavar="FIRST:END[:STEP]", help="default: all")
+    parser.add_argument("--slices", type=slices, default=slice(None), metavar="FIRST:END[:STEP]", help="default: all")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="CPU threads; another number rounds differently"
+        "--workers", type=positive, default=1, metavar="N", help="CPU threads; another number rounds differently"
     )
 
 
@@ -289,30 +290,3 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise CannotWriteError(f"cannot write {path}: {error}", "give another folder to --out") from error
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _stride(text: str) -> Fraction:
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is no fraction such as 1/4") from error
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
-    return value
-
-
-def _slices(text: str) -> slice:
-    try:
-        parts = [int(part) if part else None for part in text.split(":")]
-        if not 2 <= len(parts) <= 3 or (len(parts) == 3 and parts[2] is not None and parts[2] < 1):
-            raise ValueError(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not FIRST:END or FIRST:END:STEP") from error
-    return slice(*parts)

@@ -1,6 +1,7 @@
 """Kinds of number that options of the command line take."""
 
 import argparse
+from fractions import Fraction
 
 
 def positive(text: str) -> int:
@@ -44,6 +45,28 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def part(text: str) -> Fraction:
+    """Return a fraction above 0 and up to 1, such as 1/4."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is no fraction such as 1/4") from error
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
+    return value
+
+
+def slices(text: str) -> slice:
+    """Return a slice from FIRST:END or FIRST:END:STEP."""
+    try:
+        parts = [int(part) if part else None for part in text.split(":")]
+        if not 2 <= len(parts) <= 3 or (len(parts) == 3 and parts[2] is not None and parts[2] < 1):
+            raise ValueError(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not FIRST:END or FIRST:END:STEP") from error
+    return slice(*parts)
 
 
 def _number(text: str) -> float:
