@@ -45,7 +45,7 @@ LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
 
 LOWEST_PROBABILITY = 0.2
-OPERATING_POINTS = (0.2, 0.35, 0.5, 0.7, 0.8)
+OPERATING_POINTS = (0.3, 0.5, 0.7)
 """Of the network: the probability that becomes 0.5 is one of these."""
 
 FALSE_PER_SCAN = 0.3
@@ -108,7 +108,7 @@ def main() -> None:
             with ProcessPoolExecutor(args.jobs) as pool:
                 list(pool.map(action, repeat(inputs), repeat(args.work), plans()))
         else:
-            {"look": look, "test": test, "ship": ship}[step](args.work)
+            {"look": look, "test": test, "ship": ship}[step](args.work, args.jobs)
 
 
 def make_scan(labelmaps: Path, work: Path, plan: ScanPlan) -> None:
@@ -150,34 +150,35 @@ def shifted(probability: npt.NDArray[np.floating], point: float) -> npt.NDArray[
     return np.where(probability > 0, p * (1 - point) / (p * (1 - point) + (1 - p) * point), 0).astype(np.float32)
 
 
-def read(work: Path, part: str) -> Iterator[tuple[ScanPlan, LabelledScan, npt.NDArray[np.float16]]]:
-    """Yield the scans of a part with their probabilities."""
-    for plan in plans():
-        if plan.part == part:
-            with np.load(work / "probability" / f"{plan.name}.npz", allow_pickle=False) as file:
-                yield plan, load_scan(work / "scans" / f"{plan.name}.npz"), file["probability"]
+def read(work: Path, plan: ScanPlan, point: float) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
+    """Return a scan and its probabilities, at an operating point of the network."""
+    with np.load(work / "probability" / f"{plan.name}.npz", allow_pickle=False) as file:
+        return load_scan(work / "scans" / f"{plan.name}.npz"), shifted(file["probability"], point)
 
 
-def candidates(work: Path, part: str, point: float) -> pd.DataFrame:
+def collect(work: Path, point: float, plan: ScanPlan) -> pd.DataFrame:
+    """Return what the ratio rule leaves of a scan, at an operating point of the network."""
+    scan, probability = read(work, plan, point)
+    return collect_candidates(scan.as_case(), probability, SETTINGS).assign(scan=plan.name, anatomy=plan.anatomy)
+
+
+def candidates(work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
     """Return what the ratio rule leaves of the scans of a part, at an operating point of the network."""
     path = work / f"candidates_{part}_{point:g}.tsv"
     if not path.is_file():
-        tables = [
-            collect_candidates(scan.as_case(), shifted(probability, point), SETTINGS).assign(
-                scan=plan.name, anatomy=plan.anatomy, n_lesions=len(np.unique(scan.lesions)) - 1
-            )
-            for plan, scan, probability in read(work, part)
-        ]
+        of_part = [plan for plan in plans() if plan.part == part]
+        with ProcessPoolExecutor(jobs) as pool:
+            tables = list(pool.map(collect, repeat(work), repeat(point), of_part))
         pd.concat(tables).to_csv(path, sep="\t", index=False)
     return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
 
 
-def look(work: Path) -> None:
+def look(work: Path, jobs: int) -> None:
     """Fit the second look at each operating point of the network; keep the point that finds most."""
     n_scans = sum(plan.part == "look" for plan in plans())
     report, models = {}, {}
     for point in OPERATING_POINTS:
-        table, unseen = candidates(work, "look", point), candidates(work, "val", point)
+        table, unseen = candidates(work, "look", point, jobs), candidates(work, "val", point, jobs)
         truth = table["is_microbleed"].to_numpy(bool)
         model, out_of_fold = fit_second_look(
             table, truth, table["anatomy"].to_numpy(), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans
@@ -215,29 +216,32 @@ def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scan
     return {"threshold": round(threshold, 3), "kept": kept, "of": int(truth.sum()), "false": len(false)}
 
 
-def test(work: Path) -> None:
-    """Write the truth and the results of the test scans as BIDS derivatives: with second look and without."""
+def test(work: Path, jobs: int) -> None:
+    """Write the truth and the results of the test scans as BIDS derivatives: with second look, without, without rule."""
+    shutil.rmtree(work / "trees", ignore_errors=True)
+    of_test = [plan for plan in plans() if plan.part in ("test", "free")]
+    with ProcessPoolExecutor(jobs) as pool:
+        list(pool.map(write_trees, repeat(work), of_test))
+
+
+def write_trees(work: Path, plan: ScanPlan) -> None:
+    """Write the truth and the results of one scan."""
     second_look = load_second_look()
-    point = second_look.training["operating_point"]
+    scan, probability = read(work, plan, second_look.training["operating_point"])
+    case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
     no_rule = replace(SETTINGS, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0)
-    for folder in ("truth", "second_look", "paper", "network"):
-        shutil.rmtree(work / "trees" / folder, ignore_errors=True)
-    for part in ("test", "free"):
-        for plan, scan, probability in read(work, part):
-            case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
-            variants = {"second_look": (SETTINGS, second_look), "paper": (SETTINGS, None), "network": (no_rule, None)}
-            for folder, (settings, model) in variants.items():
-                result = segment_lesions(
-                    *(case.stack, shifted(probability, point), case.brain, case.regions, case.spacing, case.affine),
-                    settings,
-                    tissue=case.tissue,
-                    second_look=model,
-                )
-                write_segmentation(work / "trees" / folder, label, result.lesions, result.lesion_table, case.affine)
-                tsv = work / "trees" / folder / label / "anat" / f"{label}_space-T2starw_seg-CMBcandidates_dseg.tsv"
-                result.candidate_table.to_csv(tsv, sep="\t", index=False, na_rep="n/a")
-                nib.save(nib.Nifti1Image(result.candidates, case.affine), tsv.with_suffix(".nii.gz"))
-            write_segmentation(work / "trees" / "truth", label, case.lesions, truth_table(scan), case.affine)
+    variants = {"second_look": (SETTINGS, second_look), "paper": (SETTINGS, None), "network": (no_rule, None)}
+    for folder, (settings, model) in variants.items():
+        result = segment_lesions(
+            *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings),
+            tissue=case.tissue,
+            second_look=model,
+        )
+        write_segmentation(work / "trees" / folder, label, result.lesions, result.lesion_table, case.affine)
+        tsv = work / "trees" / folder / label / "anat" / f"{label}_space-T2starw_seg-CMBcandidates_dseg.tsv"
+        result.candidate_table.to_csv(tsv, sep="\t", index=False, na_rep="n/a")
+        nib.save(nib.Nifti1Image(result.candidates.astype(np.int16), case.affine), tsv.with_suffix(".nii.gz"))
+    write_segmentation(work / "trees" / "truth", label, case.lesions, truth_table(scan), case.affine)
 
 
 def truth_table(scan: LabelledScan) -> pd.DataFrame:
@@ -257,7 +261,7 @@ def write_segmentation(tree: Path, label: str, labels: npt.NDArray, table: pd.Da
     table.to_csv(f"{stem}.tsv", sep="\t", index=False, na_rep="n/a")
 
 
-def ship(work: Path) -> None:
+def ship(work: Path, _: int) -> None:
     """Write weights and manifest of the package, the operating point in the bias of the last layer."""
     model, metadata = load_weights(work / "second.safetensors")
     point = load_second_look().training["operating_point"]
