@@ -217,7 +217,7 @@ def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scan
 
 
 def test(work: Path, jobs: int) -> None:
-    """Write the truth and the results of the test scans as BIDS derivatives: with second look, without, without rule."""
+    """Write truth and results of the test scans as BIDS derivatives: with second look, without, without the rule."""
     shutil.rmtree(work / "trees", ignore_errors=True)
     of_test = [plan for plan in plans() if plan.part in ("test", "free")]
     with ProcessPoolExecutor(jobs) as pool:
