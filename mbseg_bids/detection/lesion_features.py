@@ -24,6 +24,27 @@ NEAR_MM = 3.0
 CLIP_LOG = 3.0
 """Logarithms of quotients are cut off here: twenty times as dark is as good as infinitely dark."""
 
+STRUCTURE_MM = 5.0
+"""How far beyond the candidate its dark structure is measured."""
+CONTINUATION = (
+    *("dark_extent", "across_slices", "across_slices_weaker", "in_plane", "blobness"),
+    *("line_through", "line_from", "line_to_dot", "structure_elongation", "structure_volume"),
+)
+
+
+def _directions() -> npt.NDArray[np.float64]:
+    """Return 98 directions, shape (98, 3), half of them followed by their opposites.
+
+    All whole-numbered vectors of up to two steps along each axis: however the array is turned, they are the same.
+    """
+    vectors = [v for v in np.ndindex(5, 5, 5) if math.gcd(*(abs(x - 2) for x in v)) == 1]
+    half = np.array([v for v in vectors if v > (2, 2, 2)], dtype=float) - 2
+    half /= np.linalg.norm(half, axis=1, keepdims=True)
+    return np.concatenate([half, -half])
+
+
+DIRECTIONS = _directions()
+
 Features = dict[str, float]
 
 
@@ -65,6 +86,7 @@ def lesion_features(
             **_continuation(view),
             **_surroundings(view),
             "log_volume": math.log(own_volume),
+            "slice_thickness": scan.spacing[2],
             "kept_share": own_volume / candidate_volumes[label],
             "probability_mean": _log_odds(float(view.probability[view.own].mean())),
             "probability_max": _log_odds(float(view.probability[view.own].max())),
@@ -84,6 +106,12 @@ FEATURES: dict[str, str] = {
     "across_slices": "vessel_like",
     "across_slices_weaker": "vessel_like",
     "in_plane": "vessel_like",
+    "line_through": "vessel_like",
+    "line_from": "vessel_like",
+    "line_to_dot": "vessel_like",
+    "structure_elongation": "vessel_like",
+    "structure_volume": "vessel_like",
+    "slice_thickness": "unusual_size",
     "contrast": "faint",
     "darkest": "faint",
     "depth": "faint",
@@ -138,15 +166,15 @@ def _continuation(view: View) -> Features:
     """Whether the dark structure goes on beyond the candidate: as a vessel does, in plane or from slice to slice."""
     level = view.ring_level
     if not level > 0:
-        names = ("dark_extent", "across_slices", "across_slices_weaker", "in_plane", "blobness")
-        return dict.fromkeys(names, math.nan)
+        return dict.fromkeys(CONTINUATION, math.nan)
     centre = np.argwhere(view.own).mean(axis=0)
     offsets = (np.indices(view.own.shape).T - centre).T * np.reshape(view.spacing, (3, 1, 1, 1))
     darkness = np.log(level / np.maximum(view.stack[0], 0.02 * level))
     darkness[~view.brain] = 0  # what is dark outside the brain is no vessel of it
     above, below = (_beyond_slices(view, darkness, offsets, side) for side in (1, -1))
     return {
-        "dark_extent": _dark_extent(view, darkness, offsets),
+        **_dark_structure(view, darkness, offsets),
+        **_lines(view, darkness, centre),
         "across_slices": max(above, below),
         "across_slices_weaker": min(above, below),
         "in_plane": _opposite_darkness(view, darkness, offsets),
@@ -154,13 +182,41 @@ def _continuation(view: View) -> Features:
     }
 
 
-def _dark_extent(view: View, darkness: npt.NDArray, offsets: npt.NDArray) -> float:
-    """Farthest voxel of the connected dark structure from the centre, less the candidate's own, mm."""
+def _dark_structure(view: View, darkness: npt.NDArray, offsets: npt.NDArray) -> Features:
+    """Reach (mm) of the connected dark structure beyond the candidate; its elongation; its volume / the candidate's."""
     dark = (darkness >= math.log(CONNECTED_RATIO)) & ~view.others | view.own
     structure, _ = ndimage.label(dark, structure=TOUCHING)
     connected = np.isin(structure, np.unique(structure[view.own]))
     distance = np.sqrt((offsets**2).sum(axis=0))
-    return min(float(distance[connected].max() - distance[view.own].max()), REACH_MM)
+    near = connected & (distance <= distance[view.own].max() + STRUCTURE_MM)
+    covariance = np.cov(offsets[:, near], bias=True) if near.sum() > 1 else np.zeros((3, 3))
+    _, middle, long = np.sqrt(np.linalg.eigvalsh(covariance + np.diag(np.square(view.spacing)) / 12))
+    return {
+        "dark_extent": min(float(distance[connected].max() - distance[view.own].max()), REACH_MM),
+        "structure_elongation": float(long / middle),
+        "structure_volume": math.log(near.sum() / view.own.sum()),
+    }
+
+
+def _lines(view: View, darkness: npt.NDArray, centre: npt.NDArray) -> Features:
+    """Mean darkness along straight lines from the candidate's edge outwards, up to 5 mm: of the darkest direction.
+
+    ``line_through``: of the lesser of two opposite sides; ``line_from``: of one side; ``line_to_dot``: the former as a
+    share of the darkness of the candidate itself.
+    """
+    smooth = ndimage.gaussian_filter(darkness, [min(0.6 / s, 0.6) for s in view.spacing], mode="nearest")
+    radius = (3 * view.own.sum() * math.prod(view.spacing) / (4 * math.pi)) ** (1 / 3)
+    steps = radius + np.arange(1.5, 5.1, 0.5)
+    places = DIRECTIONS[:, None] * steps[:, None] / np.asarray(view.spacing) + centre
+    along = ndimage.map_coordinates(smooth, places.reshape(-1, 3).T, order=1, mode="nearest")
+    mean = along.reshape(len(DIRECTIONS), -1).mean(axis=1)
+    half = len(DIRECTIONS) // 2  # the second half is the first, turned round
+    through = float(np.minimum(mean[:half], mean[half:]).max())
+    return {
+        "line_through": through,
+        "line_from": float(mean.max()),
+        "line_to_dot": through / max(float(smooth[view.own].max()), 0.05),
+    }
 
 
 def _beyond_slices(view: View, darkness: npt.NDArray, offsets: npt.NDArray, side: int) -> float:

@@ -65,6 +65,24 @@ def test_a_dot_by_hand():
     assert REGION_ORDER[int(features["region"])] == "cerebral_wm"
 
 
+def test_a_line_is_followed_wherever_it_points():
+    """An oblique line, which goes on neither in plane nor straight up, and a dot of the same darkness."""
+    direction = np.array([0.6, 0.3, 0.74])
+
+    def oblique(offsets):
+        along = np.tensordot(direction / np.linalg.norm(direction), offsets, axes=1)
+        return ((offsets**2).sum(axis=0) - along**2) <= 1.5**2
+
+    line, spot = measure(*make(oblique)), measure(*make(dot))
+    assert line["line_through"] > 0.3 > 0.05 > spot["line_through"]
+    assert line["line_from"] >= line["line_through"]
+    assert line["line_to_dot"] > 0.5 > 0.1 > spot["line_to_dot"]
+    assert line["structure_elongation"] > 2 > 1.3 > spot["structure_elongation"]
+    assert line["structure_volume"] > 1 > 0.01 > spot["structure_volume"]
+    ends_here = measure(*make(lambda o: oblique(o) & (o[2] > -1.5)))
+    assert ends_here["line_through"] < 0.1 < 0.3 < ends_here["line_from"]
+
+
 def test_a_line_in_plane_goes_on_in_plane():
     features = measure(*make(line_in_plane, own=lambda o: np.abs(o[1]) <= 4))
     assert features["elongation"] == pytest.approx(3)  # 9 voxels long, 3 wide
