@@ -58,9 +58,9 @@ class DetectionSettings:
     ratio_threshold_deep_gm: float = 1.4
     second_look: bool = True
     """Judge what the ratio rule leaves by shape and surroundings; without it, the method of the paper alone."""
-    second_look_threshold: float = 0.25
+    second_look_threshold: float = 0.5
     """Smallest probability, after the second look, of a lesion: below, it is a mimic."""
-    definite_threshold: float = 0.6
+    definite_threshold: float = 0.8
     """Smallest probability, after the second look, of a definite lesion: below, it is a possible one."""
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""

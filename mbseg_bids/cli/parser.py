@@ -181,8 +181,8 @@ def _add_method(group: Any) -> None:
         default=None,
         help="keep whatever passes the ratio rule: the method of the paper alone",
     )
-    add("--second-look-threshold", type=float, metavar="P", help="smallest probability after it, of a lesion (0.25)")
-    add("--definite-threshold", type=float, metavar="P", help="smallest probability after it, of a definite one (0.6)")
+    add("--second-look-threshold", type=float, metavar="P", help="smallest probability after it, of a lesion (0.5)")
+    add("--definite-threshold", type=float, metavar="P", help="smallest probability after it, of a definite one (0.8)")
     add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
     add("--weights", metavar="NAME|FILE", help="shipped weights, or a safetensors file (default: default)")
     add("--registration", metavar="{default,coarse}", help="coarse: 2 mm template registration, for demos and tests")
