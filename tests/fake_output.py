@@ -162,7 +162,7 @@ def write_session(
     (output_dir / "logs" / f"{prefix}_done.json").write_text("{}")
     (output_dir / "logs" / "CITATION.md").write_text("# Methods\n\nMicrobleeds were found by mbseg_bids 0.1.0.\n")
     rows = lesion_rows(fake) if rows is None else rows
-    columns = LESION_COLUMNS
+    columns = [*LESION_COLUMNS, *(key for key in (rows[0] if rows else ()) if key not in LESION_COLUMNS)]
     pd.DataFrame(rows, columns=columns).to_csv(
         anat / f"{prefix}_space-T2starw_seg-CMB_dseg.tsv", sep="\t", index=False, na_rep="n/a"
     )

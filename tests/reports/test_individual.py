@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_output import LESIONS_MM, fake_arrays, fake_summary, lesion_rows, write_session
 from PIL import Image
@@ -269,6 +270,24 @@ def test_folders_of_the_host_are_not_shown(tmp_path):
     assert "secret" not in page.text
     assert "sub-01/anat/sub-01_T1w.nii.gz" in page.prose
     assert str(tmp_path) not in page.text
+
+
+def test_certainty_and_what_speaks_against_a_candidate_are_said(tmp_path):
+    rows = lesion_rows(fake_arrays())
+    for row, certainty in zip(rows, ("definite", "possible", "possible"), strict=True):
+        row |= {"lesion_probability": 0.91, "certainty": certainty}
+    anat = write_session(tmp_path, rows=rows)
+    path = next(anat.glob("*CMBcandidates_dseg.tsv"))
+    candidates = pd.read_csv(path, sep="\t", keep_default_na=False)
+    candidates["evidence_against"] = "vessel_like"
+    candidates.loc[candidates["status"] == "rejected", "reason"] = "second_look"
+    candidates.to_csv(path, sep="\t", index=False)
+    page = report(tmp_path)
+    assert "Definite 1 (second look)" in page.prose
+    assert "Possible 2 (second look)" in page.prose
+    assert "possible, probability 0.91" in page.prose
+    assert "more like something else (second look)" in page.prose
+    assert "most against it: the dark structure goes on" in page.prose
 
 
 def test_no_lesion_is_said(tmp_path):
