@@ -25,7 +25,7 @@ from mbseg_bids.detection.weights import load_weights
 from mbseg_bids.evaluation.lesion import match_lesions
 from mbseg_bids.imaging.grids import Grid, detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.derivatives import LabelledScan
+from mbseg_bids.learning.derivatives import ScanFiles
 from mbseg_bids.learning.labelled import LabelledCase, read_case
 from mbseg_bids.learning.scan_scores import classifier
 from mbseg_bids.settings import DetectionSettings
@@ -76,32 +76,33 @@ def main() -> None:
         args.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def scans(output_dir: Path) -> list[LabelledScan]:
+def scans(output_dir: Path) -> list[ScanFiles]:
     """Return every session of an output folder, as a scan without labels."""
     found = []
-    for t2star in sorted(output_dir.glob("sub-*/**/anat/*_desc-preproc_T2starw.nii.gz")):
-        stem = t2star.name.removesuffix("_desc-preproc_T2starw.nii.gz")
+    for t2star in sorted(output_dir.glob("sub-*/**/*_space-T2starw_desc-preproc_T2starw.nii.gz")):
+        stem = t2star.name.removesuffix("_space-T2starw_desc-preproc_T2starw.nii.gz")
         entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
 
         def beside(ending: str, folder: Path = t2star.parent, stem: str = stem) -> Path | None:
-            return next(iter(sorted(folder.glob(f"{stem}*{ending}"))), None)
+            path = folder / f"{stem}_space-T2starw_{ending}.nii.gz"
+            return path if path.is_file() else None
 
         found.append(
-            LabelledScan(
+            ScanFiles(
                 entities["sub"],
                 entities.get("ses", ""),
                 t2star,
-                beside("space-T2starw_desc-brain_mask.nii.gz"),
-                beside("space-T2starw_seg-regions_dseg.nii.gz"),
-                beside("space-T2starw_desc-preproc_T2w.nii.gz"),
-                beside("space-T2starw_desc-preproc_T1w.nii.gz"),
+                beside("desc-brain_mask"),
+                beside("seg-regions_dseg"),
+                beside("desc-preproc_T2w"),
+                beside("desc-preproc_T1w"),
                 None,
             )
         )
     return found
 
 
-def read(scan: LabelledScan) -> tuple[LabelledCase, Grid, npt.NDArray[np.int32]]:
+def read(scan: ScanFiles) -> tuple[LabelledCase, Grid, npt.NDArray[np.int32]]:
     """Return a scan on its detection grid, with its regions."""
     image = nib.load(scan.t2star)
     grid = detection_grid(image.shape[:3], image.affine)
