@@ -147,8 +147,20 @@ def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result:
         f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into "
         "26-connected components, whose border voxels were removed until the mean T2* signal around the component was "
         f"at least {settings['ratio_threshold']:g} times (in deep grey matter {settings['ratio_threshold_deep_gm']:g} "
-        "times) that of each border voxel. Lesions with an equal-sphere diameter above "
+        f"times) that of each border voxel. {_second_look(settings)}Lesions with an equal-sphere diameter above "
         f"{settings['maximum_diameter']:g} mm were not counted as microbleeds."
+    )
+
+
+def _second_look(settings: Mapping[str, Any]) -> str:
+    """Say what judged the candidates after the ratio rule; summaries of earlier versions have no such setting."""
+    if not settings.get("second_look"):
+        return ""
+    possible, definite = settings["second_look_threshold"], settings["definite_threshold"]
+    return (
+        "What remained was kept where an additive logistic model of its shape, contrast, surroundings and network "
+        f"probability, fitted to simulated scans, gave a probability of at least {possible:g} that it is a microbleed "
+        f"(definite from {definite:g}); this step is not part of the method of Dadar et al. 2022. "
     )
 
 

@@ -26,6 +26,15 @@ def test_says_what_was_done_and_with_what():
     assert "mean of several echoes" not in text
 
 
+def test_says_whether_a_second_look_was_taken():
+    assert "a probability of at least 0.5 that it is a microbleed (definite from 0.8)" in boilerplate([facts()])
+    tables = facts()["settings"]
+    without = tables | {"detection": tables["detection"] | {"second_look": False}}
+    assert "additive" not in boilerplate([facts(settings=without)])
+    earlier = {key: value for key, value in tables["detection"].items() if "definite" not in key and "look" not in key}
+    assert "additive" not in boilerplate([facts(settings=tables | {"detection": earlier})])
+
+
 def test_says_what_was_reused_and_for_how_many():
     text = boilerplate([facts("1", reused={"aseg": "x"}), facts("2")])
     assert "Existing results were reused: the anatomical segmentation (aseg) in 1 session" in text
