@@ -161,7 +161,7 @@ def ablation(work: Path) -> str:
         "auc": "area under ROC",
     }
     lines = [
-        f"Training at a reduced scale: {steps} mini-batches of stage 2, {n} repetitions (mean, range), patches of the"
+        f"Training at a reduced scale: {steps} mini-batches of stage 2, {n} repetition(s) (mean, range), patches of the"
         " test anatomies, mimics among them.\n",
         "| training | " + " | ".join(measures.values()) + " |",
         "|---" * (len(measures) + 1) + "|",
