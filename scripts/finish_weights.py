@@ -2,7 +2,8 @@
 
     python scripts/finish_weights.py LABELMAPS WORK [--steps scans detect look test ship] [--jobs 2]
 
-after ``scripts/train_weights.py LABELMAPS WORK``. Finished steps are kept in WORK and not done again.
+after ``scripts/train_weights.py`` and ``scripts/train_lesion_network.py``, with the same folders. Finished steps are
+kept in WORK and not done again.
 
 Whole simulated scans, none of which the network was trained on: ``look`` (training anatomies, other scans) to fit the
 second look, ``val`` (validation anatomies) to choose the operating point with, ``test`` and ``free`` (test anatomies,
@@ -16,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -26,9 +28,10 @@ import pandas as pd
 import torch
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
+from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.second_look import MODEL_FILE, SecondLook, load_second_look
+from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook, load_second_look
 from mbseg_bids.detection.tables import measure
 from mbseg_bids.detection.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
 from mbseg_bids.learning.labelled_scan import LabelledScan, from_case, load_scan, save_scan
@@ -158,13 +161,21 @@ def read(work: Path, plan: ScanPlan, point: float) -> tuple[LabelledScan, npt.ND
 
 def collect(work: Path, point: float, plan: ScanPlan) -> pd.DataFrame:
     """Return what the ratio rule leaves of a scan, at an operating point of the network."""
+    torch.set_num_threads(1)
     scan, probability = read(work, plan, point)
-    return collect_candidates(scan.as_case(), probability, SETTINGS).assign(scan=plan.name, anatomy=plan.anatomy)
+    ask = partial(lesion_log_odds, load_lesion_network(work / NETWORK_FILE, network_facts(work)["sha256"]))
+    table = collect_candidates(scan.as_case(), probability, SETTINGS, ask)
+    return table.assign(scan=plan.name, anatomy=plan.anatomy)
+
+
+def network_facts(work: Path) -> dict:
+    """Return what ``scripts/train_lesion_network.py`` wrote about the network of the second look."""
+    return json.loads((work / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def candidates(work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
     """Return what the ratio rule leaves of the scans of a part, at an operating point of the network."""
-    path = work / f"candidates_{part}_{point:g}.tsv"
+    path = work / f"candidates_{part}_{point:g}_{network_facts(work)['sha256'][:8]}.tsv"
     if not path.is_file():
         of_part = [plan for plan in plans() if plan.part == part]
         with ProcessPoolExecutor(jobs) as pool:
@@ -190,10 +201,12 @@ def look(work: Path, jobs: int) -> None:
         models[point] = model
         print(point, json.dumps(report[point]), flush=True)
     best = max(OPERATING_POINTS, key=lambda point: report[point]["kept"])
-    model = replace(
-        models[best], training={**models[best].training, "network": NAME, "operating_point": best, "choice": report}
-    )
+    facts = {**models[best].training, "network": NAME, "operating_point": best, "choice": report}
+    about = network_facts(work)
+    facts["lesion_network"] = about
+    model = replace(models[best], training=facts, network_sha256=about["sha256"])
     MODEL_FILE.parent.mkdir(exist_ok=True)
+    shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)
     MODEL_FILE.write_text(model.to_json(), encoding="utf-8")
 
 
