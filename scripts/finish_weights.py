@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
+from mbseg_bids.detection.lesion_features import FEATURES
 from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.location import locate
@@ -54,6 +55,9 @@ OPERATING_POINTS = (0.5, 0.7)
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
 
+CURVES_ALONE = "second-look-without-network.json"
+"""The second look fitted without the feature that its network gives, to see what that is worth."""
+
 STEPS = ("scans", "detect", "look", "test", "ship")
 SETTINGS = DetectionSettings()
 
@@ -77,7 +81,7 @@ class ScanPlan:
 
 def plans() -> Iterator[ScanPlan]:
     """Yield every scan of every part."""
-    for seed in range(200, 203):
+    for seed in range(200, 204):
         for anatomy in TRAINING:
             rng = plan_rng(anatomy, seed)
             vary = bool(rng.random() < 0.5)
@@ -87,7 +91,7 @@ def plans() -> Iterator[ScanPlan]:
             yield ScanPlan("val", anatomy, seed, n_lesions)
     for part, first, n_lesions in (("test", 300, 40), ("free", 400, 0)):
         for number, spacing in enumerate(GEOMETRIES):
-            for anatomy in TEST[:2]:
+            for anatomy in TEST:
                 yield ScanPlan(part, anatomy, first + number, n_lesions, spacing)
 
 
@@ -201,6 +205,14 @@ def look(work: Path, jobs: int) -> None:
         models[point] = model
         print(point, json.dumps(report[point]), flush=True)
     best = max(OPERATING_POINTS, key=lambda point: report[point]["kept"])
+    table = candidates(work, "look", best, jobs)
+    without, _ = fit_second_look(
+        *(table, table["is_microbleed"].to_numpy(bool), table["anatomy"].to_numpy()),
+        lesions_per_scan=LESIONS_PER_SCAN,
+        n_scans=n_scans,
+        names=[name for name in FEATURES if name != "neighbourhood"],
+    )
+    (work / CURVES_ALONE).write_text(without.to_json(), encoding="utf-8")
     facts = {**models[best].training, "network": NAME, "operating_point": best, "choice": report}
     about = network_facts(work)
     facts["lesion_network"] = about
@@ -243,7 +255,12 @@ def write_trees(work: Path, plan: ScanPlan) -> None:
     scan, probability = read(work, plan, second_look.training["operating_point"])
     case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
     no_rule = replace(SETTINGS, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0)
-    variants = {"second_look": (SETTINGS, second_look), "paper": (SETTINGS, None), "network": (no_rule, None)}
+    variants = {
+        "second_look": (SETTINGS, second_look),
+        "curves": (SETTINGS, load_second_look(work / CURVES_ALONE)),
+        "paper": (SETTINGS, None),
+        "network": (no_rule, None),
+    }
     for folder, (settings, model) in variants.items():
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings),
