@@ -11,6 +11,7 @@ from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import given
+from mbseg_bids.interfaces.memory import PeakMemory
 
 LOGGER = logging.getLogger("nipype.interface")
 
@@ -47,7 +48,7 @@ class ClassifyCandidates(SimpleInterface):
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         settings = DetectionSettings(**self.inputs.settings)
         t2star = _read(self.inputs.t2star)
         brain = _read(self.inputs.brain).data > 0
@@ -72,6 +73,7 @@ class ClassifyCandidates(SimpleInterface):
             "highest_probability": round(float(probability.max()), 4),
             "weights": _describe(weights),
             "duration_s": round(time.monotonic() - started, 1),
+            "memory_gb": memory.gb(),
         }
         return runtime
 
@@ -196,9 +198,12 @@ class WriteLesions(SimpleInterface):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
         network = load_second_look().training.get("network") if settings.second_look else None
+        search = dict(self.inputs.search)
+        memory = {"classification": search.pop("memory_gb", None)}
         summary = summarise(
-            result.lesion_table, result.candidate_table, self.inputs.search, settings, second_look_network=network
+            result.lesion_table, result.candidate_table, search, settings, second_look_network=network
         )
+        summary["memory_gb"] = memory
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)
