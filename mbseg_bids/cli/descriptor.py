@@ -54,8 +54,8 @@ def describe(parser: argparse.ArgumentParser) -> dict[str, Any]:
         "inputs": inputs,
         "output-files": [
             {
-                "id": "derivatives",
-                "name": "derivatives",
+                "id": "results",
+                "name": "results",
                 "description": "BIDS derivatives: masks, tables, reports, logs",
                 "path-template": "[OUTPUT_DIR]",
             }

@@ -73,6 +73,8 @@ def test_rules_of_the_schema(descriptor):
             assert entry["optional"]
             assert not entry.get("list")
         assert not entry.get("integer") or entry["type"] == "Number"
+    names = [entry["id"] for part in ("inputs", "output-files") for entry in descriptor[part]]
+    assert sorted(names) == sorted(set(names))
     codes = [entry["code"] for entry in descriptor["error-codes"]]
     assert codes == sorted(set(codes))
 
