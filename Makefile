@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint clean
+.PHONY: help venv test demo lint clean container-test slurm-test
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,12 @@ demo: venv  ## simulate two participants, segment them, compare with the truth
 lint: venv  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+container-test:  ## build the image and try it, on Debian as root (docs/container.md)
+	nice tests/container/check.sh
+
+slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root (docs/cluster.md)
+	PYTHON=$(abspath $(BIN)/python) nice tests/slurm/check.sh
 
 clean:  ## remove the demo and caches
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache *.egg-info
