@@ -65,8 +65,8 @@ log loss ({log_loss:.3f}) by cross-validation that leaves out anatomies.
 
 One measure is the answer of a small convolutional network that sees the slices around a candidate
 (`lesion-network.safetensors`, SHA-256 `{network_sha256}`). It was
-trained on {network_microbleeds:,} microbleeds and {network_others:,} other dark places of {network_scans} more simulated scans of the training
-anatomies, for {network_epochs:g} epochs, once.
+trained on {network_microbleeds:,} microbleeds and {network_others:,} other dark places of {network_scans} more
+simulated scans of the training anatomies, for {network_epochs:g} epochs, once.
 
 ## Limits
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
