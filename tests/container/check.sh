@@ -9,6 +9,7 @@
 #   STEPS            which of: lint build run apptainer                   (all)
 #   TORCH            cuda or cpu, the build argument                      (cpu)
 #   TORCH_CPU_INDEX  where a CPU-only torch is found, the build argument  (a folder of pip's find-links, else its default)
+#   BUILD_OPTIONS    more options of podman build, such as --no-cache     (none)
 #   BASE_IMAGE       a base that podman has or can pull, else a Debian is made under this name
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
