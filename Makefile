@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint types docs options clean
+.PHONY: help venv test demo lint types docs options container-test slurm-test clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ demo: venv  ## simulate two participants, segment them, compare with the truth
 lint: venv  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+container-test:  ## build the image and try it, on Debian as root (docs/container.md)
+	nice tests/container/check.sh
+
+slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root (docs/cluster.md)
+	PYTHON=$(abspath $(BIN)/python) nice tests/slurm/check.sh
 
 types: venv  ## check static types
 	$(BIN)/mypy

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mbseg_bids import __version__
+from mbseg_bids.cli.descriptor import PrintDescriptor
 from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
 from mbseg_bids.settings import Settings, from_toml
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("output_dir", type=Path, help="where the derivatives go")
     parser.add_argument("analysis_level", metavar="{participant,group}", help="participant: segment; group: tables")
     parser.add_argument("--version", action="version", version=f"mbseg-bids {__version__}")
+    parser.add_argument("--bids-exec-spec", action=PrintDescriptor, help="print the Boutiques descriptor, as JSON")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: what each step logs")
     _add_selection(parser.add_argument_group("what to process"))
     _add_reuse(parser.add_argument_group("results to reuse"))
