@@ -1,7 +1,10 @@
 """Writing files so that a reader, or a killed run, never sees half of one, and none names a folder of the machine."""
 
+import hashlib
 import json
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +41,7 @@ def write_text(path: Path, text: str) -> Path:
     CannotWriteError
         If the file system refuses.
     """
-    return write_bytes(path, text.encode())
+    return write_bytes(path, text.encode(errors="backslashreplace"))  # names of files need not be Unicode
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -50,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file in the same atomic way."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{_writer()}-", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -62,6 +65,35 @@ def write_bytes(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise CannotWriteError(f"cannot write {path}: {error.strerror or error}", "free space or rights") from error
     return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs of this machine were writing in a folder; what a living one writes is left alone."""
+    for path in folder.glob(".*.part"):
+        machine, _, process = path.name[1:].partition("-")
+        number = re.match(r"\d+", process)
+        if machine != _machine() or number is None or _is_alive(int(number.group())):
+            continue
+        path.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    return f"{_machine()}-{os.getpid()}"
+
+
+def _machine() -> str:
+    """Return a name of this machine that does not tell what it is called."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return process != os.getpid()
 
 
 def _umask() -> int:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mbseg_bids import __version__
-from mbseg_bids.bids.files import write_json, write_text
+from mbseg_bids.bids.files import remove_leftovers, write_json, write_text
 from mbseg_bids.bids.inputs import CHANNELS, CONTRASTS, session_label
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.labels import REGIONS
@@ -168,6 +169,22 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
     )
 
 
+def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
+    """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
+    names = [output_path(o, participant, session) for o in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))]
+    for name in names:
+        stem = name.name.split(".")[0]
+        for ending in (".nii.gz", ".json", ".tsv"):
+            (output_dir / name).with_name(stem + ending).unlink(missing_ok=True)
+    (output_dir / "logs" / f"{session_label(participant, session)}_summary.json").unlink(missing_ok=True)
+    anat = (output_dir / names[0]).parent
+    remove_leftovers(anat)
+    for folder in (anat, anat.parent, anat.parent.parent):
+        if folder == output_dir or not folder.is_dir() or any(folder.iterdir()):
+            break
+        folder.rmdir()
+
+
 def bids_uri(path: Path, bids_dir: Path) -> str:
     """Return the BIDS URI of a file of the input dataset."""
     return f"bids:{RAW}:{path.relative_to(bids_dir).as_posix()}"
@@ -234,8 +251,7 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
 
 
 def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Link to the input by a relative path: an absolute one would name this machine, and be wrong on the next."""
-    link = Path(os.path.relpath(bids_dir.resolve(), output_dir.resolve())).as_posix()
+    link = _link(bids_dir.resolve(), output_dir.resolve(), source)
     generated = {"Name": "mbseg-bids", "Version": __version__, "Description": "Segmentation of cerebral microbleeds."}
     container = os.environ.get("MBSEG_CONTAINER")  # set in the images that the project builds
     if container:
@@ -250,8 +266,20 @@ def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) ->
     if source.get("DatasetDOI"):
         description["SourceDatasets"] = [{"URL": _doi_url(str(source["DatasetDOI"]))}]
     if source.get("License"):
-        description["License"] = source["License"]
+        description["License"] = str(source["License"])
     return description
+
+
+def _link(bids_dir: Path, output_dir: Path, source: Mapping[str, Any]) -> str:
+    """Link to the input by a relative path: an absolute one would name this machine, and be wrong on the next.
+
+    Where the two folders share nothing but the root, the relative path would be the absolute one in disguise. The DOI of
+    the input stands there then; without one, the bare name of its folder.
+    """
+    shared = Path(os.path.commonpath([bids_dir, output_dir]))
+    if shared != Path(shared.anchor) or len(bids_dir.parts) <= 2:  # /data, as in a container, names nothing
+        return quote(Path(os.path.relpath(bids_dir, output_dir)).as_posix())
+    return _doi_url(str(source["DatasetDOI"])) if source.get("DatasetDOI") else quote(bids_dir.name)
 
 
 def _doi_url(doi: str) -> str:

@@ -53,6 +53,15 @@ def remove_done(output_dir: Path, label: str) -> None:
     _mark(output_dir, label).unlink(missing_ok=True)
 
 
+def read_summary(output_dir: Path, label: str) -> dict[str, Any]:
+    """Return the summary of a session; empty where there is none that can be read."""
+    try:
+        summary = json.loads((output_dir / "logs" / f"{label}_summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
 def _mark(output_dir: Path, label: str) -> Path:
     return output_dir / "logs" / f"{label}_done.json"
 

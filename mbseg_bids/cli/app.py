@@ -1,10 +1,12 @@
 """``mbseg-bids``: the BIDS App."""
 
+import contextlib
 import logging
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mbseg_bids.cli.environment import quiet_libraries
 from mbseg_bids.cli.parser import parse_request
@@ -15,6 +17,11 @@ LOGGER = logging.getLogger("mbseg")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code; the last line on the terminal says how it ended."""
+    with _stoppable():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         request = parse_request(sys.argv[1:] if argv is None else argv)
         quiet_libraries()
@@ -39,6 +46,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
     print(f"mbseg-bids finished: {message}", file=sys.stderr, flush=True)
     return 0
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take a cluster's or a terminal's request to end as Ctrl-C is taken; never fail because nobody listens."""
+    logging.raiseExceptions = False  # a full disk or a closed terminal must not end in pages of tracebacks
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup stays nohup
+        before = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _log_to_terminal(verbosity: int) -> None:

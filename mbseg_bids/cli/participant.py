@@ -3,42 +3,26 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mbseg_bids import __version__
 from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
-from mbseg_bids.bids.outputs import write_dataset_files
+from mbseg_bids.bids.files import remove_leftovers
+from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, work_mark
+from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
 from mbseg_bids.cli.environment import prepare_folders
+from mbseg_bids.cli.outcome import Outcome, count, ending, warnings_of
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.cli.planning import SessionPlan, describe, plan_sessions
 from mbseg_bids.cli.runlog import RunLog
-from mbseg_bids.errors import MbsegError, NothingSelectedError, ParticipantFailedError
+from mbseg_bids.errors import MbsegError, NothingSelectedError, ParticipantFailedError, TemporaryError
+from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 
 LOGGER = logging.getLogger("mbseg")
 WORK_FOLDERS = ("mbseg-bids-*", "crash", "templateflow", "matplotlib")
 """What this app makes in the work folder, and ``--clean-workdir`` removes; nothing else there is touched."""
-
-
-@dataclass
-class Outcome:
-    """How each session ended, by label."""
-
-    done: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    """Finished by an earlier run."""
-    failed: dict[str, MbsegError] = field(default_factory=dict)
-    incomplete: set[str] = field(default_factory=set)
-    """Sessions without T1w or T2w, however they ended."""
-
-    def rows(self) -> list[tuple[str, str, int, str]]:
-        """Return label, outcome, exit code and reason of each session."""
-        rows = [(label, "done", 0, "") for label in self.done]
-        rows += [(label, "finished before", 0, "") for label in self.skipped]
-        rows += [(label, "failed", error.exit_code, str(error)) for label, error in self.failed.items()]
-        return sorted(rows)
 
 
 def run_participant(request: Request) -> str:
@@ -64,7 +48,7 @@ def run_participant(request: Request) -> str:
         settings=request.settings.inputs,
         database_dir=request.database_dir,
     )
-    LOGGER.info("checking the images of %s", _count(len(found)))
+    LOGGER.info("checking the images of %s", count(len(found)))
     sessions = inputs.check_sessions(found, n_threads=request.settings.execution.n_procs)
     plans = plan_sessions(sessions, request)
     problems = {session.label: session.problem for session in sessions if session.problem is not None}
@@ -80,33 +64,6 @@ def run_participant(request: Request) -> str:
     write_dataset_files(request.output_dir, request.bids_dir, description)
     with RunLog(request) as log:
         return _run(request, plans, problems, log)
-
-
-def ending(outcome: Outcome, verb: str = "done") -> str:
-    """Return the closing words of a run, or raise what it ends with.
-
-    If no session is done, the run ends with the error of the sessions where they share one kind, else as a general
-    failure. If some are done, it is a failure of participants (exit code 1).
-    """
-    n_good = len(outcome.done) + len(outcome.skipped)
-    earlier = f", {len(outcome.skipped)} of them by an earlier run" if outcome.skipped else ""
-    n_incomplete = len(outcome.incomplete & {*outcome.done, *outcome.skipped})
-    earlier += f", {n_incomplete} of them without T1w or T2w" if n_incomplete else ""
-    if not outcome.failed:
-        return f"{_count(n_good)} {verb}{earlier}"
-    first = next(iter(outcome.failed.values()))
-    others = len(outcome.failed) - 1
-    if n_good == 0 and len({type(error) for error in outcome.failed.values()}) == 1:
-        what = first.what if others == 0 else f"{first.what}; and {others} more of the kind"
-        raise type(first)(what, first.remedy)
-    raise ParticipantFailedError(
-        f"{_count(len(outcome.failed))} failed, {n_good} {verb}{earlier}; first failure: {first.what}",
-        f"{first.remedy}; all are listed above",
-    )
-
-
-def _count(number: int) -> str:
-    return f"{number} session" if number == 1 else f"{number} sessions"
 
 
 def _check_folders(request: Request) -> dict[str, Any]:
@@ -128,25 +85,81 @@ def _check_folders(request: Request) -> dict[str, Any]:
 def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
     """Compute what is not done yet, then the reports; one session that fails stops no other."""
     outcome = Outcome(failed=dict(problems))
-    todo = [plan for plan in plans if not plan.done]
-    outcome.skipped = [plan.session.label for plan in plans if plan.done]
-    if todo and not request.boilerplate_only:
-        outcome.failed |= _compute(request, todo, log)
-    outcome.done = [plan.session.label for plan in todo if plan.session.label not in outcome.failed]
-    write_boilerplate(request.output_dir, [plan.facts for plan in plans])
-    if request.boilerplate_only:
-        return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
-    good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
-    outcome.failed |= make_reports(request.output_dir, sorted(good))
     outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
-    log.write_sessions(outcome.rows())
-    for label, error in outcome.failed.items():
-        LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
+    if request.boilerplate_only:
+        write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+        return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
+    _remove_leftovers(request.output_dir)
+    try:
+        _compute(request, plans, log, outcome)
+        write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+        good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
+        for participant in sorted({plan.session.participant for plan in plans} - good):
+            (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
+        outcome.failed |= make_reports(request.output_dir, sorted(good))
+    except KeyboardInterrupt:
+        ended = {*outcome.done, *outcome.skipped, *outcome.failed}
+        outcome.stopped = [plan.session.label for plan in plans if plan.session.label not in ended]
+        _say_how_it_ended(request, plans, outcome, log)
+        raise
+    _say_how_it_ended(request, plans, outcome, log)
     return ending(outcome)
 
 
-def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dict[str, MbsegError]:
-    """Run the workflow of the sessions; return the failures by session."""
+def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: Outcome, log: RunLog) -> None:
+    """Write the table of sessions to ``logs/`` and print it."""
+    for plan in plans:
+        label = plan.session.label
+        outcome.warnings[label] = len(plan.facts["warnings"])
+        if label in (*outcome.done, *outcome.skipped):
+            outcome.warnings[label] = warnings_of(progress.read_summary(request.output_dir, label))
+    log.write_sessions(outcome.rows())
+    for label, error in outcome.failed.items():
+        LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
+    _remove_leftovers(request.output_dir)
+    print(outcome.table(), flush=True)
+
+
+def _remove_leftovers(output_dir: Path) -> None:
+    for folder in (output_dir, output_dir / "logs"):
+        remove_leftovers(folder)
+
+
+def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcome: Outcome) -> None:
+    """Compute the sessions that are not done; note in ``outcome`` how each ended."""
+    locks: dict[str, SessionLock] = {}
+    todo = []
+    try:
+        for plan in plans:
+            label = plan.session.label
+            if plan.done:
+                outcome.skipped.append(label)
+                continue
+            try:
+                marks = (output_mark(request.output_dir, label), work_mark(request.work_dir, label))
+                locks[label] = SessionLock(label, marks)
+            except MbsegError as error:
+                outcome.failed[label] = error
+                continue
+            if progress.is_done(request.output_dir, label, plan.fingerprint):  # by another run, since it was planned
+                outcome.skipped.append(label)
+                locks.pop(label).release(finished=True)
+                continue
+            todo.append(plan)
+        if todo:
+            _run_workflow(request, todo, log, outcome)
+    finally:
+        for plan in todo:
+            label = plan.session.label
+            if label in outcome.failed:
+                _remove_session(request.output_dir, plan)
+            locks.pop(label).release(finished=label in (*outcome.failed, *outcome.done))
+        for lock in locks.values():
+            lock.release(finished=False)
+
+
+def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcome: Outcome) -> None:
+    """Run the workflow of the sessions; note how each ended."""
     from mbseg_bids.workflows.base import WORKFLOW_NAME, init_mbseg_wf, session_workflow_name
     from mbseg_bids.workflows.execution import configure_nipype, run_workflow
 
@@ -154,6 +167,7 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
     configure_nipype(request.settings.execution, crash_dir)
     for plan in plans:
         progress.remove_done(request.output_dir, plan.session.label)
+        _remove_session(request.output_dir, plan)
         for contrast, image in plan.session.images.items():
             LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.path.name, image.reason)
         for warning in plan.facts["warnings"]:
@@ -168,9 +182,15 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
     )
     if request.settings.execution.write_graph:
         write_graph(workflow, request.output_dir / "logs" / f"{log.stem}_workflow")
-    LOGGER.info("computing %s", _count(len(plans)))
-    failures = run_workflow(workflow, request.settings.execution, crash_dir, request.plugin_file)
+    LOGGER.info("computing %s", count(len(plans)))
     by_workflow = {session_workflow_name(plan.session): plan.session.label for plan in plans}
+    seconds: dict[str, float] = {}
+    try:
+        failures = run_workflow(workflow, request.settings.execution, crash_dir, request.plugin_file, seconds)
+    finally:
+        outcome.seconds |= {label: seconds[name] for name, label in by_workflow.items() if name in seconds}
+        finished = [p for p in plans if progress.is_done(request.output_dir, p.session.label, p.fingerprint)]
+        outcome.done += [plan.session.label for plan in finished]
     failed: dict[str, MbsegError] = {}
     for failure in failures:
         parts = failure.node.split(".")
@@ -179,9 +199,15 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog) -> dic
         LOGGER.debug("%s: step %s failed; crash file %s", label, failure.node, failure.crash_file)
     for plan in plans:  # where the first crash ends the run, the other sessions are unfinished too
         label = plan.session.label
-        if label not in failed and not progress.is_done(request.output_dir, label, plan.fingerprint):
+        if label not in failed and label not in outcome.done:
             failed[label] = ParticipantFailedError(f"{label} was not finished", "start the same command again")
-    return failed
+    outcome.done = [label for label in outcome.done if label not in failed]
+    outcome.failed |= failed
+
+
+def _remove_session(output_dir: Path, plan: SessionPlan) -> None:
+    """Remove the files of a session: those of an earlier run with other settings, or of one that failed halfway."""
+    remove_session_files(output_dir, plan.session.participant, plan.session.session, DEFAULT_TEMPLATE)
 
 
 def make_reports(output_dir: Path, participants: Sequence[str]) -> dict[str, MbsegError]:
@@ -222,7 +248,18 @@ def _reports_only(request: Request) -> str:
 
 
 def clean_work(work_dir: Path) -> None:
-    """Remove what earlier runs have left in the work folder, and nothing that is not ours."""
+    """Remove what earlier runs have left in the work folder, and nothing that is not ours.
+
+    Raises
+    ------
+    TemporaryError
+        If another run is at work there.
+    """
+    for mark in work_dir.glob("sub-*.lock"):
+        if is_held(mark):
+            raise TemporaryError(
+                f"another run computes {mark.stem} in the work folder", "wait for it, or run without --clean-workdir"
+            )
     for pattern in WORK_FOLDERS:
         for folder in work_dir.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from mbseg_bids.bids.files import hide_folders, write_text
+from mbseg_bids.cli.outcome import as_tsv
 from mbseg_bids.cli.parser import Request
 
 PACKAGE_LOGGERS = ("mbseg", "nipype.workflow", "nipype.interface")
@@ -64,11 +65,9 @@ class RunLog:
                 logging.getLogger(name).removeHandler(handler)
             handler.close()
 
-    def write_sessions(self, rows: Iterable[tuple[str, str, int, str]]) -> None:
-        """Write how each session ended: label, outcome, exit code, reason."""
-        lines = ["session\toutcome\texit_code\treason"]
-        lines += ["\t".join(map(str, (label, outcome, code, reason or "n/a"))) for label, outcome, code, reason in rows]
-        write_text(self.folder / f"{self.stem}_sessions.tsv", hide_folders("\n".join(lines) + "\n", self.folders))
+    def write_sessions(self, rows: Iterable[tuple[str, ...]]) -> None:
+        """Write how each session ended, in the columns of :data:`mbseg_bids.cli.outcome.COLUMNS`."""
+        write_text(self.folder / f"{self.stem}_sessions.tsv", hide_folders(as_tsv(rows), self.folders))
 
 
 class TerminalFilter(logging.Filter):

@@ -41,7 +41,7 @@ class ClassifyCandidates(SimpleInterface):
     output_spec = _ClassifyCandidatesOutputSpec
 
     def _run_interface(self, runtime):
-        from mbseg_bids.detection.classify import classify_voxels
+        from mbseg_bids.detection.classify import classifier
         from mbseg_bids.detection.outward_search import search_outwards
         from mbseg_bids.detection.search_mask import search_region
         from mbseg_bids.detection.weights import load_weights
@@ -60,20 +60,9 @@ class ClassifyCandidates(SimpleInterface):
 
         model, weights = load_weights(settings.weights, task="microbleed")
 
-        def classify(voxels):
-            return classify_voxels(
-                model,
-                stack,
-                voxels,
-                patch_size=weights.patch_size,
-                input_size=weights.input_size,
-                batch_size=self.inputs.batch_size,
-                device=self.inputs.device,
-                n_workers=self.inputs.n_workers,
-                progress=_log_progress(),
-            )
-
-        probability, asked = search_outwards(mask, seeds, classify, settings.probability_threshold)
+        options = {"batch_size": self.inputs.batch_size, "device": self.inputs.device}
+        ask = classifier(*(model, weights, stack), n_workers=self.inputs.n_workers, progress=_log_progress(), **options)
+        probability, asked = search_outwards(mask, seeds, ask, settings.probability_threshold)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,

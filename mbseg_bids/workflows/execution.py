@@ -84,7 +84,11 @@ def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> 
 
 
 def run_workflow(
-    workflow: Any, execution: ExecutionSettings, crash_dir: Path, plugin_file: Path | None = None
+    workflow: Any,
+    execution: ExecutionSettings,
+    crash_dir: Path,
+    plugin_file: Path | None = None,
+    seconds: dict[str, float] | None = None,
 ) -> list[NodeFailure]:
     """Run a workflow to its end and return what failed; one failing node does not stop the others.
 
@@ -98,6 +102,9 @@ def run_workflow(
         Empty folder for nipype's crash files.
     plugin_file
         nipype plugin to use instead of the one that ``execution`` asks for.
+    seconds
+        Filled with the time from the first step to the end of the last, by name of the workflow of a session; also
+        where the run is stopped.
     """
     crash_dir.mkdir(parents=True, exist_ok=True)
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
@@ -105,7 +112,7 @@ def run_workflow(
     # The resource monitor writes its samples where the process stands; without it nothing depends on that.
     stand = contextlib.chdir(crash_dir) if execution.resource_monitor else contextlib.nullcontext()
     with stand, _Stop() as stop:
-        arguments = {"status_callback": Progress(stop)} | arguments
+        arguments = {"status_callback": Progress(stop, seconds)} | arguments
         runner = _resilient(plugin, arguments)
         try:
             workflow.run(plugin=runner, plugin_args=arguments)
@@ -152,8 +159,10 @@ class _Stop:
 class Progress:
     """Says when each step of a session is done, and after how long; for nipype's ``status_callback``."""
 
-    def __init__(self, stop: "_Stop") -> None:
+    def __init__(self, stop: "_Stop", seconds: dict[str, float] | None = None) -> None:
         self._started: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+        self._seconds = {} if seconds is None else seconds
         self._stop = stop
 
     def __call__(self, node: Any, status: str) -> None:
@@ -163,6 +172,8 @@ class Progress:
         if node.run_without_submitting:
             return
         name = str(node.fullname or node.name)
+        whose, now = ".".join(name.split(".")[1:2]), time.monotonic()
+        self._seconds[whose] = now - self._begun.setdefault(whose, now)
         if status == "start":
             self._started[name] = time.monotonic()
         elif name in self._started:

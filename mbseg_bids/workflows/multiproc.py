@@ -6,10 +6,13 @@ original wait for ever: the future's exception is raised in a callback, where no
 
 import functools
 import logging
+import os
+import threading
 import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
@@ -18,8 +21,17 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 def _initialise_worker(folder: str) -> None:
     """Set up a worker as nipype does, and keep its account of every node off the terminal."""
     process_initializer(folder)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in ("nipype.workflow", "nipype.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that runs the workflow is gone; it would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 class ResilientMultiProc(MultiProcPlugin):
