@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.files import write_text
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
 from mbseg_bids.reports import gallery, glass, mosaics, steps
@@ -122,7 +122,7 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
         page = render_individual(output_dir, label, sections, detail)
         if len(page.encode()) <= SIZE_LIMIT:
             break
-    return write_atomically(output_dir / f"sub-{label}.html", page)
+    return write_text(output_dir / f"sub-{label}.html", page)
 
 
 def render_individual(output_dir: Path, label: str, sections: list[Section], detail: Detail) -> str:
@@ -175,19 +175,15 @@ def environment() -> jinja2.Environment:
     )
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
-    return path
+def section_anchor(label: str) -> str:
+    """Return the name of a session's section within the page: ``sub-X`` or ``sub-X_ses-Y``, letters and digits only."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", label)
 
 
 def _section(files: SessionFiles, detail: Detail) -> Section:
     failure = files.failure()
     summary = files.summary()
-    anchor = re.sub(r"[^A-Za-z0-9_-]", "", files.key.prefix)
+    anchor = section_anchor(files.key.prefix)
     if failure and files.find("space-T2starw_seg-CMB_dseg.tsv") is None:
         section = _facts(files, summary, table_found=False)
         return replace(
