@@ -1,4 +1,5 @@
 # make demo: environment, simulated dataset, whole run, agreement with the truth.   make test: environment, whole test suite.
+# make help lists the other targets.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint kill-test robustness clean
+.PHONY: help venv test demo lint types docs options container-test slurm-test kill-test robustness clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "== environment in $(VENV): about two to four minutes =="
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "setuptools>=77" wheel
-	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]' \
+	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint,docs]' \
 	  | grep --line-buffered -E '^(Collecting|Installing|Successfully|ERROR)' | cut -c -100
 	@$(BIN)/python -c 'import mbseg_bids, torch, SimpleITK' && touch $@
 
@@ -41,5 +42,21 @@ kill-test: venv  ## kill a small run 200 times at random moments, resume it, com
 robustness: venv  ## run every broken or odd dataset and rewrite the table in docs/robustness.md
 	PYTHONPATH=tests:tests/robustness OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/table.py
 
-clean:  ## remove the demo and caches
-	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache *.egg-info
+container-test:  ## build the image and try it, on Debian as root (docs/container.md)
+	nice tests/container/check.sh
+
+slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root (docs/cluster.md)
+	PYTHON=$(abspath $(BIN)/python) nice tests/slurm/check.sh
+
+types: venv  ## check static types
+	$(BIN)/mypy
+
+docs: venv  ## build the site in docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+options: venv  ## write docs/options.md from the commands' parsers
+	$(BIN)/python scripts/options_page.py
+
+clean:  ## remove the demo, the site and caches
+	rm -rf $(DEMO) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -2,7 +2,8 @@
 
     python scripts/finish_weights.py LABELMAPS WORK [--steps scans detect look test ship] [--jobs 2]
 
-after ``scripts/train_weights.py LABELMAPS WORK``. Finished steps are kept in WORK and not done again.
+after ``scripts/train_weights.py`` and ``scripts/train_lesion_network.py``, with the same folders. Finished steps are
+kept in WORK and not done again.
 
 Whole simulated scans, none of which the network was trained on: ``look`` (training anatomies, other scans) to fit the
 second look, ``val`` (validation anatomies) to choose the operating point with, ``test`` and ``free`` (test anatomies,
@@ -16,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -26,9 +28,11 @@ import pandas as pd
 import torch
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
+from mbseg_bids.detection.lesion_features import FEATURES
+from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.second_look import MODEL_FILE, SecondLook, load_second_look
+from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook, load_second_look
 from mbseg_bids.detection.tables import measure
 from mbseg_bids.detection.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
 from mbseg_bids.learning.labelled_scan import LabelledScan, from_case, load_scan, save_scan
@@ -45,11 +49,14 @@ LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
 
 LOWEST_PROBABILITY = 0.2
-OPERATING_POINTS = (0.5, 0.7)
-"""Of the network: the probability that becomes 0.5 is one of these."""
+OPERATING_POINTS = (0.5,)
+"""Of the network: the probability that becomes 0.5 is one of these. At 0.7 fewer microbleeds were left."""
 
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
+
+CURVES_ALONE = "second-look-without-network.json"
+"""The second look fitted without the feature that its network gives, to see what that is worth."""
 
 STEPS = ("scans", "detect", "look", "test", "ship")
 SETTINGS = DetectionSettings()
@@ -74,7 +81,7 @@ class ScanPlan:
 
 def plans() -> Iterator[ScanPlan]:
     """Yield every scan of every part."""
-    for seed in range(200, 203):
+    for seed in range(200, 204):
         for anatomy in TRAINING:
             rng = plan_rng(anatomy, seed)
             vary = bool(rng.random() < 0.5)
@@ -84,7 +91,7 @@ def plans() -> Iterator[ScanPlan]:
             yield ScanPlan("val", anatomy, seed, n_lesions)
     for part, first, n_lesions in (("test", 300, 40), ("free", 400, 0)):
         for number, spacing in enumerate(GEOMETRIES):
-            for anatomy in TEST[:2]:
+            for anatomy in TEST:
                 yield ScanPlan(part, anatomy, first + number, n_lesions, spacing)
 
 
@@ -158,13 +165,21 @@ def read(work: Path, plan: ScanPlan, point: float) -> tuple[LabelledScan, npt.ND
 
 def collect(work: Path, point: float, plan: ScanPlan) -> pd.DataFrame:
     """Return what the ratio rule leaves of a scan, at an operating point of the network."""
+    torch.set_num_threads(1)
     scan, probability = read(work, plan, point)
-    return collect_candidates(scan.as_case(), probability, SETTINGS).assign(scan=plan.name, anatomy=plan.anatomy)
+    ask = partial(lesion_log_odds, load_lesion_network(work / NETWORK_FILE, network_facts(work)["sha256"]))
+    table = collect_candidates(scan.as_case(), probability, SETTINGS, ask)
+    return table.assign(scan=plan.name, anatomy=plan.anatomy)
+
+
+def network_facts(work: Path) -> dict:
+    """Return what ``scripts/train_lesion_network.py`` wrote about the network of the second look."""
+    return json.loads((work / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def candidates(work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
     """Return what the ratio rule leaves of the scans of a part, at an operating point of the network."""
-    path = work / f"candidates_{part}_{point:g}.tsv"
+    path = work / f"candidates_{part}_{point:g}_{network_facts(work)['sha256'][:8]}.tsv"
     if not path.is_file():
         of_part = [plan for plan in plans() if plan.part == part]
         with ProcessPoolExecutor(jobs) as pool:
@@ -190,10 +205,20 @@ def look(work: Path, jobs: int) -> None:
         models[point] = model
         print(point, json.dumps(report[point]), flush=True)
     best = max(OPERATING_POINTS, key=lambda point: report[point]["kept"])
-    model = replace(
-        models[best], training={**models[best].training, "network": NAME, "operating_point": best, "choice": report}
+    table = candidates(work, "look", best, jobs)
+    without, _ = fit_second_look(
+        *(table, table["is_microbleed"].to_numpy(bool), table["anatomy"].to_numpy()),
+        lesions_per_scan=LESIONS_PER_SCAN,
+        n_scans=n_scans,
+        names=[name for name in FEATURES if name != "neighbourhood"],
     )
+    (work / CURVES_ALONE).write_text(without.to_json(), encoding="utf-8")
+    facts = {**models[best].training, "network": NAME, "operating_point": best, "choice": report}
+    about = network_facts(work)
+    facts["lesion_network"] = about
+    model = replace(models[best], training=facts, network_sha256=about["sha256"])
     MODEL_FILE.parent.mkdir(exist_ok=True)
+    shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)
     MODEL_FILE.write_text(model.to_json(), encoding="utf-8")
 
 
@@ -230,7 +255,12 @@ def write_trees(work: Path, plan: ScanPlan) -> None:
     scan, probability = read(work, plan, second_look.training["operating_point"])
     case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
     no_rule = replace(SETTINGS, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0)
-    variants = {"second_look": (SETTINGS, second_look), "paper": (SETTINGS, None), "network": (no_rule, None)}
+    variants = {
+        "second_look": (SETTINGS, second_look),
+        "curves": (SETTINGS, load_second_look(work / CURVES_ALONE)),
+        "paper": (SETTINGS, None),
+        "network": (no_rule, None),
+    }
     for folder, (settings, model) in variants.items():
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings),

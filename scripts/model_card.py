@@ -63,6 +63,11 @@ Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates
 anatomies (not those of the training patches), weighted so that a scan has {lesions_per_scan:g} microbleeds. Penalty and
 log loss ({log_loss:.3f}) by cross-validation that leaves out anatomies.
 
+One measure is the answer of a small convolutional network that sees the slices around a candidate
+(`lesion-network.safetensors`, SHA-256 `{network_sha256}`). It was
+trained on {network_microbleeds:,} microbleeds and {network_others:,} other dark places of {network_scans} more
+simulated scans of the training anatomies, for {network_epochs:g} epochs, once.
+
 ## Limits
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
 - Vessels cut across are what it most often takes for microbleeds; with thick slices the second look cannot tell either.
@@ -93,8 +98,19 @@ def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping
         curves=curves,
         look_scans=second_look["scans"],
         **{key: second_look[key] for key in ("mimics", "microbleeds", "lesions_per_scan", "log_loss")},
+        **_lesion_network(second_look["lesion_network"]),
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "network_sha256": facts["sha256"],
+        "network_microbleeds": facts["microbleeds"],
+        "network_others": facts["examples"] - facts["microbleeds"],
+        "network_scans": facts["scans"],
+        "network_epochs": facts["settings"]["epochs"],
+    }
 
 
 def _rounds(rounds: Mapping[str, Any]) -> str:

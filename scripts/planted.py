@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from mbseg_bids.detection.classify import classifier
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.outward_search import search_outwards
 from mbseg_bids.detection.search_mask import search_region
@@ -27,7 +28,6 @@ from mbseg_bids.imaging.grids import Grid, detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.learning.derivatives import ScanFiles
 from mbseg_bids.learning.labelled import LabelledCase, read_case
-from mbseg_bids.learning.scan_scores import classifier
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.rendering import render

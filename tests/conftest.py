@@ -58,3 +58,22 @@ def make_dataset(tmp_path, save_image):
         return root
 
     return make
+
+
+@pytest.fixture
+def fake_parts(monkeypatch):
+    """Anatomy, detection and reports that take no time."""
+    import fake_workflows
+
+    from mbseg_bids.workflows import base
+
+    for name in ("init_anatomy_wf", "init_detection_wf", "init_lesions_in_space_wf"):
+        monkeypatch.setattr(base, name, getattr(fake_workflows, name))
+    reported = []
+
+    def report(output_dir, participant):
+        reported.append(participant)
+        (output_dir / f"sub-{participant}.html").write_text("<!DOCTYPE html><title>report</title>\n")
+
+    monkeypatch.setattr("mbseg_bids.cli.participant.build_individual_report", report, raising=False)
+    return reported

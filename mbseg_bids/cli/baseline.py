@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbseg_bids.cli.numbers import part, positive, slices
+from mbseg_bids.cli.resources import add_device, add_workers
 from mbseg_bids.errors import CannotWriteError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_csf(actions.add_parser("csf", help="whole-brain CSF map of ResNet-50 and U-Net against the truth"))
     report = actions.add_parser("report", help="table and figure from the folders of evaluate")
     report.add_argument("results", type=Path, nargs="+", metavar="DIR", help="folders that evaluate wrote")
-    report.add_argument("--out", type=Path, required=True, metavar="DIR")
+    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for tables and figure")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,13 +40,13 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scans (.npz)")
     parser.add_argument("--scans", type=positive, default=1, metavar="N", help="scans per label map (default: 1)")
     parser.add_argument("--lesions", type=int, metavar="N", help="microbleeds to place (default: 40-80 at random)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", type=Path, nargs="+", help="scans to train on: .npz files or folders of them")
     parser.add_argument("--validation", type=Path, nargs="+", required=True, metavar="SCAN", help="of other people")
-    parser.add_argument("--task", choices=("csf", "microbleed"), required=True)
+    parser.add_argument("--task", choices=("csf", "microbleed"), required=True, help="what to label")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, log and checkpoint")
     parser.add_argument("--init", type=Path, metavar="FILE", help="U-Net to go on from; its last block is made anew")
     parser.add_argument("--patch-size", type=positive, default=32, metavar="MM", help="256: whole slices (default 32)")
@@ -53,18 +54,23 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--features", type=positive, nargs="+", metavar="N", help="channels of each level, without --init"
     )
     parser.add_argument("--units", type=positive, metavar="N", help="convolutions of a level, without --init")
-    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--epochs", type=positive, default=10, help="times that all training windows are shown")
     parser.add_argument("--steps", type=positive, help="mini-batches in all; overrides --epochs")
-    parser.add_argument("--batch-size", type=positive, default=20)
-    parser.add_argument("--learning-rate", type=float, default=0.001)
-    parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd")
+    parser.add_argument("--batch-size", type=positive, default=20, help="windows of a mini-batch")
+    parser.add_argument("--learning-rate", type=float, default=0.001, help="size of the steps")
+    parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="method of descent")
     parser.add_argument("--target-weight", type=float, default=1.0, help="of target voxels in the loss (default: 1)")
     parser.add_argument("--rotations", type=int, metavar="N", help="default: 19 for microbleeds, 0 for CSF")
-    parser.add_argument("--validate-every", type=positive, default=100, metavar="STEPS")
-    parser.add_argument("--validation-windows", type=positive, default=200, metavar="N")
+    parser.add_argument(
+        "--validate-every", type=positive, default=100, metavar="STEPS", help="mini-batches between validations"
+    )
+    parser.add_argument(
+        "--validation-windows", type=positive, default=200, metavar="N", help="windows that a validation looks at"
+    )
     parser.add_argument("--resume", action="store_true", help="continue at the checkpoint of --out")
-    parser.add_argument("--seed", type=int, default=0)
-    _add_device(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    add_device(parser)
+    add_workers(parser)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -74,11 +80,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strides", type=part, nargs="+", default=[Fraction(1)], metavar="PART", help="of the window, 1 to 1/16"
     )
-    parser.add_argument("--blend", choices=("centre", "constant", "gaussian"), default="centre")
+    parser.add_argument(
+        "--blend",
+        choices=("centre", "constant", "gaussian"),
+        default="centre",
+        help="of overlapping windows: the one whose middle a voxel lies in, or a mean over all",
+    )
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest probability of a lesion voxel")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for tables and figure")
     _add_slices(parser)
-    _add_device(parser)
+    add_device(parser)
+    add_workers(parser)
 
 
 def _add_csf(parser: argparse.ArgumentParser) -> None:
@@ -87,18 +99,12 @@ def _add_csf(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resnet", metavar="FILE", help="weights of stage 1: of mbseg train csf")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for csf.tsv and pictures")
     _add_slices(parser)
-    _add_device(parser)
+    add_device(parser)
+    add_workers(parser)
 
 
 def _add_slices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slices", type=slices, default=slice(None), metavar="FIRST:END[:STEP]", help="default: all")
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--workers", type=positive, default=1, metavar="N", help="CPU threads; another number rounds differently"
-    )
 
 
 def _sample(args: argparse.Namespace) -> int:

@@ -2,9 +2,10 @@
 
 import argparse
 import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from mbseg_bids.cli.numbers import amount, inner_fraction, positive, positive_float, whole
+from mbseg_bids.cli.resources import add_device
 
 ACTIONS = {
     "trees": "lesions of two derivative trees: sensitivity, precision, Dice, false lesions a scan",
@@ -60,9 +61,12 @@ def _add_patches(parser: argparse.ArgumentParser) -> None:
         "--weights", default="default", metavar="NAME_OR_FILE", help="shipped weights or a file (default: %(default)s)"
     )
     parser.add_argument(
-        "--threshold", type=_share, default=0.5, help="smallest probability of a positive (default: %(default)s)"
+        "--threshold",
+        type=inner_fraction,
+        default=0.5,
+        help="smallest probability of a positive (default: %(default)s)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device(parser)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +77,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         ("lesion-probability", "of the second look (default: 0 to 0.95 by 0.05, where the result has one)"),
     ):
         parser.add_argument(
-            f"--{name}", type=_not_negative, nargs="*", metavar="T", help=f"thresholds {text}; no number: leave it out"
+            f"--{name}", type=amount, nargs="*", metavar="T", help=f"thresholds {text}; no number: leave it out"
         )
     parser.add_argument("--config-file", type=Path, metavar="FILE", help="settings of the run (TOML), if not default")
     _add_lesion_options(parser)
@@ -89,7 +93,7 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         default="lesion_probability",
         help="column of the table of candidates (default: %(default)s)",
     )
-    parser.add_argument("--bins", type=_count, default=10, metavar="N", help="of equal width (default: %(default)s)")
+    parser.add_argument("--bins", type=positive, default=10, metavar="N", help="of equal width (default: %(default)s)")
     _add_lesion_options(parser)
     _add_match(parser, "overlap")
     _add_figure_options(parser)
@@ -125,7 +129,7 @@ def _add_match(parser: argparse.ArgumentParser, default: str) -> None:
 def _add_lesion_options(parser: argparse.ArgumentParser, minimum_diameter: float = 2.0) -> None:
     parser.add_argument(
         "--minimum-diameter",
-        type=_not_negative,
+        type=amount,
         default=minimum_diameter,
         metavar="MM",
         help="true lesions of smaller equal-sphere diameter count neither as missed nor, where found, as false "
@@ -133,14 +137,14 @@ def _add_lesion_options(parser: argparse.ArgumentParser, minimum_diameter: float
     )
     parser.add_argument(
         "--minimum-volume",
-        type=_not_negative,
+        type=amount,
         default=0.0,
         metavar="MM3",
         help="the same by volume; where both are given, a lesion must reach both (default: %(default)s)",
     )
     parser.add_argument(
         "--maximum-distance",
-        type=_positive,
+        type=positive_float,
         default=5.0,
         metavar="MM",
         help="between matched centroids (default: %(default)s)",
@@ -151,30 +155,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write tables (and figures) here")
     parser.add_argument(
         "--resamples",
-        type=_whole,
+        type=whole,
         default=2000,
         metavar="N",
         help="bootstrap samples of participants for the intervals; 0: none (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=_whole, default=0, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--level", type=_share, default=0.95, help="coverage of the intervals (default: %(default)s)")
-
-
-def _number(kind: type, allowed: Callable[[float], bool], text: str) -> Callable[[str], Any]:
-    def parse(value: str) -> Any:
-        try:
-            number = kind(value)
-        except ValueError:
-            number = None
-        if number is None or not allowed(number):
-            raise argparse.ArgumentTypeError(f"{value!r} is not {text}")
-        return number
-
-    return parse
-
-
-_not_negative = _number(float, lambda x: 0 <= x < float("inf"), "a number from 0 up")
-_positive = _number(float, lambda x: 0 < x < float("inf"), "a number above 0")
-_whole = _number(int, lambda x: x >= 0, "a whole number from 0 up")
-_share = _number(float, lambda x: 0 < x < 1, "a number between 0 and 1")
-_count = _number(int, lambda x: x >= 1, "a whole number from 1 up")
+    parser.add_argument("--seed", type=whole, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--level", type=inner_fraction, default=0.95, help="coverage of the intervals (default: %(default)s)"
+    )

@@ -47,6 +47,14 @@ def fraction(text: str) -> float:
     return value
 
 
+def inner_fraction(text: str) -> float:
+    """Return a number between 0 and 1, neither of them."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
+    return value
+
+
 def part(text: str) -> Fraction:
     """Return a fraction above 0 and up to 1, such as 1/4."""
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mbseg_bids import __version__
+from mbseg_bids.cli.descriptor import PrintDescriptor
 from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
 from mbseg_bids.settings import Settings, from_toml
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("output_dir", type=Path, help="where the derivatives go")
     parser.add_argument("analysis_level", metavar="{participant,group}", help="participant: segment; group: tables")
     parser.add_argument("--version", action="version", version=f"mbseg-bids {__version__}")
+    parser.add_argument("--bids-exec-spec", action=PrintDescriptor, help="print the Boutiques descriptor, as JSON")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: what each step logs")
     _add_selection(parser.add_argument_group("what to process"))
     _add_reuse(parser.add_argument_group("results to reuse"))
@@ -171,8 +173,18 @@ def _add_reuse(group: Any) -> None:
 
 def _add_method(group: Any) -> None:
     add = group.add_argument
-    add("--ratio-threshold", type=float, metavar="R", help="smallest ring / voxel intensity ratio (default: 1.2)")
-    add("--ratio-threshold-deep-gm", type=float, metavar="R", help="the same in deep grey matter (default: 1.4)")
+    add(
+        "--ratio-threshold",
+        type=float,
+        metavar="R",
+        help="smallest ring / voxel ratio of T2* (default: 1.2); lower finds more, and more that is none",
+    )
+    add(
+        "--ratio-threshold-deep-gm",
+        type=float,
+        metavar="R",
+        help="the same in deep grey matter, dark with iron (default: 1.4)",
+    )
     add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
     add(
         "--no-second-look",
@@ -181,10 +193,20 @@ def _add_method(group: Any) -> None:
         default=None,
         help="keep whatever passes the ratio rule: the method of the paper alone",
     )
-    add("--second-look-threshold", type=float, metavar="P", help="smallest probability after it, of a lesion (0.5)")
-    add("--definite-threshold", type=float, metavar="P", help="smallest probability after it, of a definite one (0.8)")
+    add(
+        "--second-look-threshold",
+        type=float,
+        metavar="P",
+        help="smallest probability after it, of a lesion (default: 0.5)",
+    )
+    add(
+        "--definite-threshold",
+        type=float,
+        metavar="P",
+        help="smallest probability after it, of a definite one (default: 0.8)",
+    )
     add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
-    add("--weights", metavar="NAME|FILE", help="shipped weights, or a safetensors file (default: default)")
+    add("--weights", metavar="NAME|FILE", help="shipped weights, or a file made by mbseg train (default: default)")
     add("--registration", metavar="{default,coarse}", help="coarse: 2 mm template registration, for demos and tests")
     add("--output-spaces", nargs="*", metavar="SPACE", help="beside the T2* grid: T1w, template (default: both)")
     add("--random-seed", type=int, metavar="N", help="seed of everything random (default: 0)")
@@ -195,7 +217,7 @@ def _add_resources(group: Any) -> None:
     add = group.add_argument
     add("--n-cpus", "--n_cpus", "--nprocs", type=int, metavar="N", help="processes at once (default: all CPUs)")
     add("--omp-nthreads", type=int, metavar="N", help="threads of one process (default: all CPUs, at most 8)")
-    add("--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that may be used")
+    add("--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that steps at once may need together")
     add("--device", metavar="{auto,cpu,cuda}", help="where the network runs (default: auto)")
     add("--batch-size", type=int, metavar="N", help="patches classified at once (default: 64)")
     add("--nipype-plugin-file", type=Path, metavar="FILE", help="nipype plugin and its arguments, JSON or YAML")

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mbseg_bids.cli.numbers import positive, positive_float, whole
+from mbseg_bids.cli.numbers import positive, whole
+from mbseg_bids.cli.resources import add_device, add_precision, add_time_limit, add_workers
 from mbseg_bids.errors import CannotWriteError, UsageError
 
 FACTORS = ("patch", "freeze", "batch", "rate", "rotations")
@@ -34,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_.add_argument("--score-patches", type=positive, metavar="N", help="of each kind at most (default: all)")
     run_.add_argument("--note", default="", help="words about the data for table and figures, e.g. 'simulated scans'")
-    run_.add_argument("--seed", type=whole, default=0)
+    run_.add_argument("--seed", type=whole, default=0, help="of split, order and augmentation")
     run_.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every N-th run, from the K-th")
     run_.add_argument("--dry-run", action="store_true", help="list the runs of the shard and do none")
-    run_.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    run_.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    run_.add_argument("--workers", type=positive, default=1, metavar="N", help="CPU threads that share each batch")
-    run_.add_argument("--time-limit", type=positive_float, metavar="MINUTES", help="then stop with code 75, resumable")
+    add_device(run_)
+    add_precision(run_)
+    add_workers(run_)
+    add_time_limit(run_)
     collect = actions.add_parser("collect", help="join the results into one table and draw the figures")
     collect.add_argument("study", type=Path, help="folder of the study")
     collect.add_argument("--out", type=Path, metavar="DIR", help="for study.tsv and figures (default: that folder)")

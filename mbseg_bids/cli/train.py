@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mbseg_bids.cli import train_sample
 from mbseg_bids.cli.numbers import amount, fraction, positive, positive_float, whole
+from mbseg_bids.cli.resources import add_device, add_precision, add_time_limit, add_workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +42,14 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, log and checkpoint")
     parser.add_argument("--name", help="name of the weights, written into every result (default: that of the stage)")
     how = parser.add_argument_group("how to train (defaults: Dadar et al. 2022)")
-    how.add_argument("--epochs", type=positive, default=10)
+    how.add_argument("--epochs", type=positive, default=10, help="times that all training patches are shown")
     how.add_argument("--steps", type=positive, help="mini-batches in all; overrides --epochs")
-    how.add_argument("--batch-size", type=positive, default=40)
-    how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd")
-    how.add_argument("--learning-rate", type=positive_float, default=0.006)
-    how.add_argument("--momentum", type=fraction, default=0.9)
-    how.add_argument("--weight-decay", type=amount, default=1e-4)
-    how.add_argument("--schedule", choices=("constant", "cosine"), default="constant")
+    how.add_argument("--batch-size", type=positive, default=40, help="patches of a mini-batch")
+    how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="method of descent")
+    how.add_argument("--learning-rate", type=positive_float, default=0.006, help="size of the steps")
+    how.add_argument("--momentum", type=fraction, default=0.9, help="of sgd")
+    how.add_argument("--weight-decay", type=amount, default=1e-4, help="pull of the weights towards zero")
+    how.add_argument("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
     how.add_argument("--warmup", type=whole, default=0, metavar="STEPS", help="over which the rate rises")
     how.add_argument(
         "--freeze", type=whole, default=frozen_layers, metavar="N", help="first layers that stay as they are"
@@ -73,20 +74,17 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     how.add_argument("--new-last-layer", action="store_true", help="start it anew even when fine-tuning the same task")
     how.add_argument("--seed", type=whole, default=0, help="of split, order and augmentation")
     means = parser.add_argument_group("with what")
-    means.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device(means)
+    add_precision(means)
+    add_workers(means)
     means.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="auto: mixed precision on a GPU, float32 on a CPU",
+        "--validate-every", type=positive, default=200, metavar="STEPS", help="mini-batches between validations"
     )
-    means.add_argument("--workers", type=positive, default=1, metavar="N", help="CPU threads that share each batch")
-    means.add_argument("--validate-every", type=positive, default=200, metavar="STEPS")
-    means.add_argument("--checkpoint-every", type=positive, default=200, metavar="STEPS")
+    means.add_argument(
+        "--checkpoint-every", type=positive, default=200, metavar="STEPS", help="mini-batches between checkpoints"
+    )
     means.add_argument("--resume", action="store_true", help="continue at the checkpoint of --out, if there is one")
-    means.add_argument(
-        "--time-limit", type=positive_float, metavar="MINUTES", help="then write a checkpoint and exit with code 75"
-    )
+    add_time_limit(means)
     means.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard too")
 
 

@@ -59,7 +59,7 @@ def _add_common(parser: argparse.ArgumentParser, *, rotations: int) -> None:
         metavar="N",
         help="of the training to come: at least as many novel background patches are cut (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--seed", type=whole, default=0, help="of everything random")
 
 
 def _sample(args: argparse.Namespace) -> int:

@@ -10,6 +10,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="weights that come with the package")
     verify = actions.add_parser("verify", help="check SHA-256, load, and classify a fixed patch; 65 if damaged")
     verify.add_argument("weights", nargs="*", metavar="FILE", help="names or files (default: all of the package)")
+    verify.add_argument(
+        "--classify",
+        action="store_true",
+        help="also classify a drawn microbleed and plain white matter; 65 if either answer is wrong",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
             facts = (f"{entry.n_bytes / 1e6:.1f}", entry.patch_size, entry.input_size, entry.licence, entry.sha256)
             print("\t".join(map(str, (entry.name + mark, entry.task, *facts))))
         return 0
-    return _verify(args.weights or [entry.name for entry in list_weights()])
+    names = args.weights or [entry.name for entry in list_weights()]
+    code = _verify(names)
+    return code or (_classify(names) if args.classify else 0)
 
 
 def _verify(names: list[str]) -> int:
@@ -43,3 +50,17 @@ def _verify(names: list[str]) -> int:
         facts = f"{metadata.task}, patch {metadata.patch_size} mm, input {metadata.input_size} px"
         print(f"{name}: whole; {facts}; SHA-256 {metadata.sha256}; fixed patch {probability:.4f}")
     return UnreadableDataError.exit_code if damaged else 0
+
+
+def _classify(names: list[str]) -> int:
+    from mbseg_bids.detection.known_patches import classify_known_patches
+    from mbseg_bids.errors import UnreadableDataError
+
+    wrong = False
+    for name in names:
+        dot, background = classify_known_patches(name)
+        right = background < 0.5 < dot
+        wrong |= not right
+        answers = f"microbleed {dot:.4f}, white matter {background:.4f}"
+        print(f"{name}: {answers}: {'as it should be' if right else 'WRONG'}", file=sys.stdout if right else sys.stderr)
+    return UnreadableDataError.exit_code if wrong else 0

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from torch import nn
 
 from mbseg_bids.detection.network import fuse_batch_norms, to_network_input
 from mbseg_bids.detection.patches import extract_patches
+from mbseg_bids.detection.weights import WeightsMetadata
 from mbseg_bids.errors import TemporaryError, UsageError
 
 Progress = Callable[[int, int], None]
@@ -87,6 +89,25 @@ def classify_voxels(
             "set a smaller --batch-size or --device cpu",
         ) from error
     return probability
+
+
+def classifier(
+    model: nn.Module, metadata: WeightsMetadata, stack: npt.NDArray[np.float32], **options: Any
+) -> Callable[[npt.NDArray[np.integer]], npt.NDArray[np.float32]]:
+    """Return a function from voxels (N, 3) of a stack to the probabilities (N,) of a network.
+
+    Parameters
+    ----------
+    model, metadata
+        Of :func:`mbseg_bids.detection.weights.load_weights`.
+    stack
+        Shape (3, I, J, K), 0-100.
+    **options
+        Those of :func:`classify_voxels` that the weights do not decide.
+    """
+    return partial(
+        classify_voxels, model, stack, patch_size=metadata.patch_size, input_size=metadata.input_size, **options
+    )
 
 
 def choose_device(device: str) -> torch.device:

@@ -59,3 +59,14 @@ def renumber(labels: npt.NDArray[np.int32], order: list[int]) -> npt.NDArray[np.
     new = np.zeros(max([int(labels.max(initial=0)), *order]) + 1, dtype=np.int32)
     new[order] = np.arange(1, len(order) + 1, dtype=np.int32)
     return new[labels]
+
+
+def middle_voxels(labels: npt.NDArray[np.integer]) -> dict[int, npt.NDArray[np.int64]]:
+    """Return by label its own voxel that is nearest to its centroid, counted in voxels; the first of several."""
+    middles = {}
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            own = np.argwhere(labels[box] == label)
+            nearest = ((own - own.mean(axis=0)) ** 2).sum(axis=1).argmin()
+            middles[label] = own[nearest] + [side.start for side in box]
+    return middles

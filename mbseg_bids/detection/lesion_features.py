@@ -6,12 +6,13 @@ brain). All measures are taken on the detection grid: axes 0 and 1 in plane, axi
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
+from mbseg_bids.detection.components import TOUCHING, middle_voxels
 from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
 from mbseg_bids.imaging.labels import UNASSIGNED
 
@@ -23,6 +24,9 @@ NEAR_MM = 3.0
 """Distance from the candidate within which the share of CSF is taken."""
 CLIP_LOG = 3.0
 """Logarithms of quotients are cut off here: twenty times as dark is as good as infinitely dark."""
+
+CLIP_LOG_ODDS = 8.0
+"""The network of neighbourhoods is not believed beyond this."""
 
 STRUCTURE_MM = 5.0
 """How far beyond the candidate its dark structure is measured."""
@@ -46,6 +50,7 @@ def _directions() -> npt.NDArray[np.float64]:
 DIRECTIONS = _directions()
 
 Features = dict[str, float]
+AskNetwork = Callable[[npt.NDArray[np.floating], Sequence[npt.NDArray[np.integer]], float], npt.NDArray[np.floating]]
 
 
 def lesion_features(
@@ -53,6 +58,7 @@ def lesion_features(
     labels: npt.NDArray[np.integer],
     candidate_volumes: dict[int, float],
     regions: dict[int, str],
+    ask: AskNetwork | None = None,
 ) -> dict[int, Features]:
     """Measure every label.
 
@@ -66,14 +72,20 @@ def lesion_features(
         By label: mm3 of the candidate before that rule.
     regions
         By label: name of its region.
+    ask
+        From stack, voxels (N, 3) and slice distance (mm) to the log odds (N,) of the network that sees neighbourhoods.
 
     Returns
     -------
     By label, the features by the names of :data:`FEATURES`; NaN where one cannot be measured (a contrast that is
-    missing, no ring). ``region`` is the position of its name in :data:`REGION_ORDER`.
+    missing, no ring, no network asked). ``region`` is the position of its name in :data:`REGION_ORDER`.
     """
     levels = [_brain_level(channel, scan.brain) for channel in scan.stack]
     to_edge = _distance_to_edge(scan.brain, labels, scan.spacing)
+    middles = middle_voxels(labels)
+    asked = (
+        {} if ask is None else dict(zip(middles, ask(scan.stack, [*middles.values()], scan.spacing[2]), strict=True))
+    )
     measured = {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
@@ -92,6 +104,7 @@ def lesion_features(
             "probability_max": _log_odds(float(view.probability[view.own].max())),
             "edge_distance": min(float(to_edge[box][labels[box] == label].max()), 15.0),
             "region": float(REGION_ORDER.index(regions[label])),
+            "neighbourhood": float(np.clip(asked.get(label, math.nan), -CLIP_LOG_ODDS, CLIP_LOG_ODDS)),
         }
         measured[label] = {name: float(features[name]) for name in FEATURES}
     return measured
@@ -126,6 +139,7 @@ FEATURES: dict[str, str] = {
     "probability_mean": "network_in_doubt",
     "probability_max": "network_in_doubt",
     "region": "unusual_place",
+    "neighbourhood": "unlike_in_3d",
 }
 """Every feature, and the name of the reason that it gives where it speaks against a microbleed."""
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
-from mbseg_bids.detection.lesion_features import Features, lesion_features
+from mbseg_bids.detection.lesion_features import AskNetwork, Features, lesion_features
 from mbseg_bids.detection.lesion_view import Scan
 from mbseg_bids.detection.location import locate
 from mbseg_bids.detection.second_look import SecondLook
@@ -129,7 +129,7 @@ def _look_again(
 ) -> dict[int, Evidence]:
     """Return the evidence with the verdicts of the second look."""
     judged = {}
-    for label, features in survivor_features(scan, candidates, survivors, evidence).items():
+    for label, features in survivor_features(scan, candidates, survivors, evidence, model.ask).items():
         verdict = model.judge(features, threshold=settings.second_look_threshold, definite=settings.definite_threshold)
         judged[label] = replace(
             evidence[label],
@@ -145,11 +145,13 @@ def survivor_features(
     candidates: npt.NDArray[np.int32],
     survivors: npt.NDArray[np.int32],
     evidence: dict[int, Evidence],
+    ask: AskNetwork | None = None,
 ) -> dict[int, Features]:
     """Return what the second look decides by, for each survivor of the intensity ratio rule."""
     volumes = np.bincount(candidates.ravel()) * math.prod(scan.spacing)
     candidate_volumes = {label: float(volumes[e.candidate]) for label, e in evidence.items()}
-    return lesion_features(scan, survivors, candidate_volumes, {label: e.region for label, e in evidence.items()})
+    regions = {label: e.region for label, e in evidence.items()}
+    return lesion_features(scan, survivors, candidate_volumes, regions, ask)
 
 
 def ratio_threshold(region: str, settings: DetectionSettings) -> float:

@@ -9,17 +9,20 @@ together says why a candidate was rejected. A feature that cannot be measured ad
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mbseg_bids.detection.lesion_features import FEATURES, Features
+from mbseg_bids.detection.lesion_features import FEATURES, AskNetwork, Features
 from mbseg_bids.errors import UnreadableDataError
 
 MODEL_FILE = Path(__file__).parents[1] / "data" / "second_look" / "second-look.json"
 """The model that comes with the package."""
+NETWORK_FILE = "lesion-network.safetensors"
+"""Beside a model: the weights of the network that gives one of its features."""
 
 DEFINITE, POSSIBLE, MIMIC = "definite", "possible", "mimic"
 """Certainty of a candidate; the first two in the words of the Microbleed Anatomical Rating Scale (Gregoire 2009)."""
@@ -68,11 +71,17 @@ class SecondLook:
         By feature.
     training
         Where it comes from, as plain values.
+    network_sha256
+        Of the file of the network that gives the feature ``neighbourhood``; empty: the model has no such feature.
+    ask
+        That network, see :func:`mbseg_bids.detection.lesion_features.lesion_features`.
     """
 
     intercept: float
     curves: Mapping[str, Curve]
     training: Mapping[str, Any] = field(default_factory=dict)
+    network_sha256: str = ""
+    ask: AskNetwork | None = field(default=None, compare=False, repr=False)
 
     def probability(self, features: Features) -> float:
         """Return the probability that a candidate with these features is a microbleed."""
@@ -104,7 +113,8 @@ class SecondLook:
     def to_json(self) -> str:
         """Return the model as text that :func:`load_second_look` reads."""
         curves = {name: {"at": list(c.at), "log_odds": list(c.log_odds)} for name, c in self.curves.items()}
-        return json.dumps({"training": self.training, "intercept": self.intercept, "curves": curves}, indent=1) + "\n"
+        content = {"training": self.training, "network_sha256": self.network_sha256, "intercept": self.intercept}
+        return json.dumps({**content, "curves": curves}, indent=1) + "\n"
 
 
 def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
@@ -113,19 +123,30 @@ def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
     Raises
     ------
     UnreadableDataError
-        If the file is missing, no such model, or of features that this version does not measure.
+        If the file is missing, no such model, or of features that this version does not measure; if its network is
+        missing or another.
     """
+    path = Path(path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         curves = {name: _read_curve(curve) for name, curve in content["curves"].items()}
         if unknown := set(curves) - set(FEATURES):
             raise ValueError(f"features {', '.join(sorted(unknown))} are unknown")
-        return SecondLook(float(content["intercept"]), curves, content["training"])
+        model = SecondLook(float(content["intercept"]), curves, content["training"], content.get("network_sha256", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableDataError(
             f"cannot read the model of the second look {path}: {error}",
             "install the package again, or switch it off with --no-second-look",
         ) from error
+    return replace(model, ask=_network(path.parent / NETWORK_FILE, model.network_sha256))
+
+
+def _network(path: Path, sha256: str) -> AskNetwork | None:
+    if not sha256:
+        return None
+    from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
+
+    return partial(lesion_log_odds, load_lesion_network(path, sha256))
 
 
 def _read_curve(content: Mapping[str, Any]) -> Curve:

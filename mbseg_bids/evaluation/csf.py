@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.classify import Progress, classify_voxels
+from mbseg_bids.detection.classify import Progress, classifier
 from mbseg_bids.detection.weights import WeightsMetadata
 
 BOTH, TRUTH_ONLY, FOUND_ONLY = "#ffd700", "#8a2be2", "#2e8b57"
@@ -101,18 +101,8 @@ def csf_probability(
     Shape (I, J, K), zero outside the brain.
     """
     probability = np.zeros(brain.shape, np.float32)
-    voxels = np.argwhere(brain)
-    probability[brain] = classify_voxels(
-        model,
-        stack,
-        voxels,
-        patch_size=metadata.patch_size,
-        input_size=metadata.input_size,
-        batch_size=batch_size,
-        device=device,
-        n_workers=n_workers,
-        progress=progress,
-    )
+    options = {"batch_size": batch_size, "device": device, "n_workers": n_workers, "progress": progress}
+    probability[brain] = classifier(model, metadata, stack, **options)(np.argwhere(brain))
     return probability
 
 

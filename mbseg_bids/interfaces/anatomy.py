@@ -11,6 +11,7 @@ from pathlib import Path
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import given
+from mbseg_bids.interfaces.memory import PeakMemory
 
 CONTRASTS = ("T1w", "T2w", "T2starw")
 KEYS = {"T1w": "t1w", "T2w": "t2w", "T2starw": "t2star"}
@@ -47,7 +48,7 @@ class PrepareImage(SimpleInterface):
         from mbseg_bids.imaging.volume import Volume
         from mbseg_bids.interfaces.files import read_volume, write_volume
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         image = read_volume(self.inputs.in_file)
         mask = None
         if given(self.inputs.brain_mask):
@@ -68,6 +69,7 @@ class PrepareImage(SimpleInterface):
         self._results["brain_found"] = prepared.brain_found
         self._results["record"] = {
             "durations": {f"prepare_{self.inputs.contrast}": round(time.monotonic() - started, 1)},
+            "memory_gb": {f"prepare_{self.inputs.contrast}": memory.gb()},
             "warnings": list(prepared.warnings),
             "brain_ml": {self.inputs.contrast: round(float(brain.data.sum() * brain.voxel_volume / 1000), 1)}
             if prepared.brain_found
@@ -98,10 +100,12 @@ class RegisterRigid(SimpleInterface):
     output_spec = _RegisterRigidOutputSpec
 
     def _run_interface(self, runtime):
+        import numpy as np
+
         from mbseg_bids.imaging.registration_check import register_pair
         from mbseg_bids.interfaces.files import read_volume, write_matrix
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         brains_known = self.inputs.fixed_brain_found and self.inputs.moving_brain_found
         found = register_pair(
             read_volume(self.inputs.fixed),
@@ -113,8 +117,9 @@ class RegisterRigid(SimpleInterface):
         self._results["transform"] = write_matrix(Path(runtime.cwd) / f"{self.inputs.name}.txt", found.transform)
         self._results["record"] = {
             "durations": {self.inputs.name: round(time.monotonic() - started, 1)},
+            "memory_gb": {self.inputs.name: memory.gb()},
             "warnings": [f"{self.inputs.name}: {reason}" for reason in found.check.reasons],
-            "registration": {self.inputs.name: found.as_dict()},
+            "registration": {self.inputs.name: found.as_dict() | {"transform": np.round(found.transform, 6).tolist()}},
         }
         return runtime
 
@@ -145,7 +150,7 @@ class RegisterTemplate(SimpleInterface):
         from mbseg_bids.imaging.template_registration import register_template_checked
         from mbseg_bids.interfaces.files import read_volume, write_field
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         template = load_template(self.inputs.template)
         brain = read_volume(self.inputs.brain).data > 0
         anat = like_t1w(read_volume(self.inputs.anat), brain, self.inputs.contrast)
@@ -156,6 +161,7 @@ class RegisterTemplate(SimpleInterface):
         self._results["template_to_anat"] = write_field(folder / "template_to_anat.nii.gz", transforms.t1w_to_template)
         self._results["record"] = {
             "durations": {name: round(time.monotonic() - started, 1)},
+            "memory_gb": {name: memory.gb()},
             "warnings": [f"{name}: {reason}" for reason in check["reasons"]],
             "registration": {name: check},
             "template": {"name": template.name, "source": template.source},
@@ -191,7 +197,7 @@ class SegmentRegions(SimpleInterface):
         from mbseg_bids.imaging.segmentation import segment
         from mbseg_bids.interfaces.files import read_field, read_volume, write_volume
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         anat, brain = read_volume(self.inputs.anat), read_volume(self.inputs.brain)
         optional = {
             name: read_volume(value)
@@ -207,6 +213,7 @@ class SegmentRegions(SimpleInterface):
         self._results["regions"] = write_volume(folder / "regions.nii.gz", anat.with_data(found.regions), like)
         self._results["record"] = {
             "durations": {"segment_regions": round(time.monotonic() - started, 1)},
+            "memory_gb": {"segment_regions": memory.gb()},
             "warnings": list(found.warnings),
             "reuse": {name: str(getattr(self.inputs, name)) for name in optional},
             "region_ml": found.volumes(anat.voxel_volume),
@@ -255,7 +262,7 @@ class AssembleDetectionGrid(SimpleInterface):
         from mbseg_bids.imaging.preparation import assemble, labels_on_native
         from mbseg_bids.interfaces.files import read_matrix, read_volume, write_volume
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         inputs, folder = self.inputs, Path(runtime.cwd)
         t2star = read_volume(inputs.t2star)
         others = {
@@ -282,6 +289,7 @@ class AssembleDetectionGrid(SimpleInterface):
             self._results[name] = write_volume(folder / f"{name}.nii.gz", volume, inputs.t2star)
         self._results["record"] = {
             "durations": {"assemble": round(time.monotonic() - started, 1)},
+            "memory_gb": {"assemble": memory.gb()},
             "warnings": list(found.warnings),
             "detection_grid": {"shape": list(found.grid.shape), "spacing": [round(s, 4) for s in found.grid.spacing]},
         }

@@ -11,6 +11,7 @@ from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import given
+from mbseg_bids.interfaces.memory import PeakMemory
 
 LOGGER = logging.getLogger("nipype.interface")
 
@@ -40,14 +41,14 @@ class ClassifyCandidates(SimpleInterface):
     output_spec = _ClassifyCandidatesOutputSpec
 
     def _run_interface(self, runtime):
-        from mbseg_bids.detection.classify import classify_voxels
+        from mbseg_bids.detection.classify import classifier
         from mbseg_bids.detection.outward_search import search_outwards
         from mbseg_bids.detection.search_mask import search_region
         from mbseg_bids.detection.weights import load_weights
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
 
-        started = time.monotonic()
+        started, memory = time.monotonic(), PeakMemory()
         settings = DetectionSettings(**self.inputs.settings)
         t2star = _read(self.inputs.t2star)
         brain = _read(self.inputs.brain).data > 0
@@ -59,20 +60,9 @@ class ClassifyCandidates(SimpleInterface):
 
         model, weights = load_weights(settings.weights, task="microbleed")
 
-        def classify(voxels):
-            return classify_voxels(
-                model,
-                stack,
-                voxels,
-                patch_size=weights.patch_size,
-                input_size=weights.input_size,
-                batch_size=self.inputs.batch_size,
-                device=self.inputs.device,
-                n_workers=self.inputs.n_workers,
-                progress=_log_progress(),
-            )
-
-        probability, asked = search_outwards(mask, seeds, classify, settings.probability_threshold)
+        options = {"batch_size": self.inputs.batch_size, "device": self.inputs.device}
+        ask = classifier(*(model, weights, stack), n_workers=self.inputs.n_workers, progress=_log_progress(), **options)
+        probability, asked = search_outwards(mask, seeds, ask, settings.probability_threshold)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,
@@ -83,6 +73,7 @@ class ClassifyCandidates(SimpleInterface):
             "highest_probability": round(float(probability.max()), 4),
             "weights": _describe(weights),
             "duration_s": round(time.monotonic() - started, 1),
+            "memory_gb": memory.gb(),
         }
         return runtime
 
@@ -207,9 +198,10 @@ class WriteLesions(SimpleInterface):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
         network = load_second_look().training.get("network") if settings.second_look else None
-        summary = summarise(
-            result.lesion_table, result.candidate_table, self.inputs.search, settings, second_look_network=network
-        )
+        search = dict(self.inputs.search)
+        memory = {"classification": search.pop("memory_gb", None)}
+        summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)
+        summary["memory_gb"] = memory
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)

@@ -1,5 +1,6 @@
 """Augmentation of training patches: the slice turned about the voxel, and small changes of intensity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,9 @@ class Augmentation:
         Largest share of a 3 x 3 binomial filter mixed into each contrast.
     drop
         Probability that T2w and that T1w is missing: a channel of zeros, as in a scan that lacks the contrast.
+    decentre
+        Largest shift of half of all patches as a whole, voxels along each axis: a candidate's centre is not known to
+        the voxel.
     """
 
     rotations: int = 19
@@ -45,6 +49,7 @@ class Augmentation:
     shift: float = 0.0
     blur: float = 0.0
     drop: tuple[float, float] = (0.0, 0.0)
+    decentre: float = 0.0
 
 
 _SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": True}
@@ -53,10 +58,18 @@ NONE = Augmentation(rotations=0)
 
 
 def augment(
-    wide: npt.NDArray[np.uint8], size: int, augmentation: Augmentation, rng: np.random.Generator
+    wide: npt.NDArray[np.uint8],
+    size: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    contrasts: Sequence[int] = (0, 1, 2),
 ) -> torch.Tensor:
-    """Cut network patches (N, 3, size, size), float32 0-1, out of wide ones (N, 3, W, W), varied at random."""
-    n = len(wide)
+    """Cut network patches (N, C, size, size), float32 0-1, out of wide ones (N, C, W, W), varied at random.
+
+    ``contrasts`` says for each channel which contrast it shows, 0 T2*, 1 T2w, 2 T1w: what is drawn for a contrast
+    holds for all of its channels.
+    """
+    n, contrasts = len(wide), list(contrasts)
     turned = rng.random(n) < augmentation.rotations / (augmentation.rotations + 1)
     angles = rng.uniform(0, 2 * np.pi, n)
     exact = rng.random(n) < augmentation.exact
@@ -65,22 +78,31 @@ def augment(
     shifts = np.zeros((n, 3, 2), np.float32)
     if augmentation.shift:
         shifts[:, 1:] = rng.uniform(-augmentation.shift, augmentation.shift, (n, 2, 2))
-    patches = rotate_patches(wide, angles, mirrored, size, shifts if augmentation.shift else None)
-    return _drop(_vary_intensity(patches, augmentation, rng), augmentation.drop, rng)
+    if augmentation.decentre:
+        moved = rng.random((n, 1, 1)) < 0.5
+        shifts += moved * rng.uniform(-augmentation.decentre, augmentation.decentre, (n, 1, 2))
+    shifted = augmentation.shift or augmentation.decentre
+    patches = rotate_patches(wide, angles, mirrored, size, shifts[:, contrasts] if shifted else None)
+    return _drop(_vary_intensity(patches, augmentation, rng, contrasts), augmentation.drop, rng, contrasts)
 
 
-def _vary_intensity(patches: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator) -> torch.Tensor:
+def _vary_intensity(
+    patches: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator, contrasts: list[int]
+) -> torch.Tensor:
     n = len(patches)
     changed = any((augmentation.gain, augmentation.noise, augmentation.gamma, augmentation.blur))
+
+    def of_channels(drawn: npt.NDArray[np.floating]) -> torch.Tensor:
+        return torch.from_numpy(drawn.astype(np.float32)[:, contrasts])
+
     if augmentation.blur:
-        share = torch.from_numpy(rng.uniform(0, augmentation.blur, (n, 3, 1, 1)).astype(np.float32))
+        share = of_channels(rng.uniform(0, augmentation.blur, (n, 3, 1, 1)))
         patches += share * (_binomial(patches) - patches)
     if augmentation.gamma:
         power = np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma, (n, 3, 1, 1)))
-        patches = patches.clamp_(0, 1) ** torch.from_numpy(power.astype(np.float32))
+        patches = patches.clamp_(0, 1) ** of_channels(power)
     if augmentation.gain:
-        gain = rng.uniform(1 - augmentation.gain, 1 + augmentation.gain, (n, 3, 1, 1))
-        patches *= torch.from_numpy(gain.astype(np.float32))
+        patches *= of_channels(rng.uniform(1 - augmentation.gain, 1 + augmentation.gain, (n, 3, 1, 1)))
     if augmentation.noise:
         spread = rng.uniform(0, augmentation.noise, (n, 1, 1, 1)).astype(np.float32)
         patches += torch.from_numpy(rng.standard_normal(patches.shape, dtype=np.float32) * spread)
@@ -95,11 +117,14 @@ def _binomial(patches: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(padded, kernel, groups=patches.shape[1])
 
 
-def _drop(patches: torch.Tensor, probabilities: tuple[float, float], rng: np.random.Generator) -> torch.Tensor:
+def _drop(
+    patches: torch.Tensor, probabilities: tuple[float, float], rng: np.random.Generator, contrasts: list[int]
+) -> torch.Tensor:
     """Set T2w and T1w of some patches to zero, each by its own draw."""
     if any(probabilities):
         missing = rng.random((len(patches), 2)) < probabilities
-        patches[:, 1:] *= torch.from_numpy(1 - missing.astype(np.float32))[:, :, None, None]
+        kept = np.concatenate([np.ones((len(patches), 1)), ~missing], axis=1)[:, contrasts]
+        patches *= torch.from_numpy(kept.astype(np.float32))[:, :, None, None]
     return patches
 
 
@@ -118,7 +143,7 @@ def rotate_patches(
     Parameters
     ----------
     wide
-        Shape (N, 3, W, W), 0-255; the voxel is at ``W // 2``.
+        Shape (N, C, W, W), 0-255; the voxel is at ``W // 2``.
     angles
         Shape (N,), radians.
     mirrored
@@ -126,7 +151,7 @@ def rotate_patches(
     size
         Side of the result; the voxel is at ``size // 2``.
     shifts
-        Shape (N, 3, 2): how far (voxels, in the wide patch) each contrast is looked up beside its place; None: not.
+        Shape (N, C, 2): how far (voxels, in the wide patch) each channel is looked up beside its place; None: not.
     """
     width = wide.shape[-1]
     offsets = torch.arange(size, dtype=torch.float32) - size // 2
@@ -139,14 +164,16 @@ def rotate_patches(
     source = torch.from_numpy(np.ascontiguousarray(wide)).float() / 255
     if shifts is None:
         return functional.grid_sample(source, at * (2 / (width - 1)) - 1, **_SAMPLING)
-    n = len(wide)
+    n, channels = wide.shape[:2]
     at = (at[:, None] + torch.from_numpy(shifts)[:, :, None, None].flip(-1)).flatten(0, 1)
-    moved = functional.grid_sample(source.reshape(n * 3, 1, width, width), at * (2 / (width - 1)) - 1, **_SAMPLING)
-    return moved.reshape(n, 3, size, size)
+    moved = functional.grid_sample(
+        source.reshape(n * channels, 1, width, width), at * (2 / (width - 1)) - 1, **_SAMPLING
+    )
+    return moved.reshape(n, channels, size, size)
 
 
 def upright(wide: npt.NDArray[np.uint8], size: int) -> torch.Tensor:
-    """Cut network patches (N, 3, size, size), float32 0-1, out of wide ones as they are."""
+    """Cut network patches (N, C, size, size), float32 0-1, out of wide ones as they are."""
     start = wide.shape[-1] // 2 - size // 2
     middle = wide[:, :, start : start + size, start : start + size]
     return torch.from_numpy(np.ascontiguousarray(middle)).float() / 255

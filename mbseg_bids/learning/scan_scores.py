@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.classify import classify_voxels
+from mbseg_bids.detection.classify import classifier
 from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.outward_search import Classify, search_outwards
+from mbseg_bids.detection.outward_search import search_outwards
 from mbseg_bids.detection.search_mask import search_region
 from mbseg_bids.detection.weights import WeightsMetadata
 from mbseg_bids.evaluation.lesion import Score, match_lesions
@@ -63,33 +63,8 @@ def probability_map(
     Shape (I, J, K); zero where the network is not asked.
     """
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
-    ask = classifier(model, metadata, case.stack, batch_size=batch_size, n_workers=n_workers)
+    ask = classifier(model, metadata, case.stack, batch_size=batch_size, device="cpu", n_workers=n_workers)
     return search_outwards(mask, seeds, ask, threshold)[0]
-
-
-def classifier(
-    model: nn.Module,
-    metadata: WeightsMetadata,
-    stack: npt.NDArray[np.float32],
-    *,
-    batch_size: int = 64,
-    n_workers: int = 1,
-) -> Classify:
-    """Return a function from voxels (N, 3) of a stack (3, I, J, K) to the probabilities (N,) of a network."""
-
-    def classify(voxels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return classify_voxels(
-            model,
-            stack,
-            voxels,
-            patch_size=metadata.patch_size,
-            input_size=metadata.input_size,
-            batch_size=batch_size,
-            device="cpu",
-            n_workers=n_workers,
-        )
-
-    return classify
 
 
 def score_scan(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER
+from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, AskNetwork
 from mbseg_bids.detection.lesion_view import Scan
 from mbseg_bids.detection.lesions import segment_lesions, survivor_features
 from mbseg_bids.detection.second_look import Curve, SecondLook
@@ -21,7 +21,9 @@ STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse strengths of the ridge penalty to choose from."""
 
 
-def collect_candidates(case: Case, probability: npt.NDArray[np.float32], settings: DetectionSettings) -> pd.DataFrame:
+def collect_candidates(
+    case: Case, probability: npt.NDArray[np.float32], settings: DetectionSettings, ask: AskNetwork | None = None
+) -> pd.DataFrame:
     """Measure what the intensity ratio rule leaves of a simulated scan, and compare it with the truth.
 
     Parameters
@@ -32,6 +34,8 @@ def collect_candidates(case: Case, probability: npt.NDArray[np.float32], setting
         Shape (I, J, K): of the network, see :func:`mbseg_bids.learning.scan_scores.probability_map`.
     settings
         Of detection.
+    ask
+        The network that sees neighbourhoods, see :func:`mbseg_bids.detection.lesion_features.lesion_features`.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def collect_candidates(case: Case, probability: npt.NDArray[np.float32], setting
     result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings)
     scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing)
     rows = []
-    features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors)
+    features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors, ask)
     for label, box in enumerate(ndimage.find_objects(result.survivors), start=1):
         if box is None:
             continue

@@ -154,7 +154,8 @@ def _connect_outputs(
     """Write every output, then the summary, then the mark that the session is done."""
     session = plan.session
     images = {contrast: image.paths for contrast, image in session.images.items()}
-    written = Node(Merge(len(outputs)), name="written", run_without_submitting=True)
+    # nipype compares files by content: without overwrite, a work folder used for another output folder gives old paths.
+    written = Node(Merge(len(outputs)), name="written", run_without_submitting=True, overwrite=True)
     for number, output in enumerate(outputs, start=1):
         node = Node(
             WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True

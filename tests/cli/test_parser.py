@@ -1,12 +1,11 @@
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mbseg_bids.cli.parser import build_parser, parse_request
+from mbseg_bids.cli.parser import parse_request
 from mbseg_bids.errors import UnknownLevelError, UsageError
 
 POSITIONAL = ["raw", "out", "participant"]
@@ -139,11 +138,3 @@ def test_by_default_all_cpus_that_may_be_used_are():
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert execution.n_procs == allowed
     assert execution.omp_nthreads == min(allowed, 8)
-
-
-def test_the_usage_page_names_every_option():
-    page = (Path(__file__).parents[2] / "docs" / "usage.md").read_text()
-    options = {o for action in build_parser()._actions for o in action.option_strings if o.startswith("--")}
-    assert sorted(o for o in options - {"--help"} if f"`{o}" not in page and f"{o}`" not in page) == []
-    named = set(re.findall(r"`(--[a-z0-9_-]+)", page))
-    assert sorted(named - options) == []

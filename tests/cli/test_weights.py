@@ -1,7 +1,11 @@
+import re
+
+import numpy as np
 import pytest
 
 from mbseg_bids.cli import workbench
 from mbseg_bids.detection import weights as w
+from mbseg_bids.detection.known_patches import known_patches
 from mbseg_bids.detection.network import build_network
 
 
@@ -69,3 +73,24 @@ def test_weights_that_answer_no_number_are_damaged(installed, capsys):
 
 def test_an_unknown_name_is_a_usage_error(installed, capsys):
     assert workbench.main(["weights", "verify", "elsewhere"]) == 64
+
+
+def test_the_weights_of_the_package_tell_a_microbleed_from_white_matter(capsys):
+    assert workbench.main(["weights", "verify", "--classify"]) == 0
+    answer = re.search(r"microbleed (\S+), white matter (\S+): as it should be", capsys.readouterr().out)
+    dot, background = map(float, answer.groups())
+    assert dot > 0.8
+    assert background < 0.05
+
+
+def test_whole_weights_that_have_learned_nothing_are_code_65(installed, capsys):
+    assert workbench.main(["weights", "verify", "--classify"]) == 65
+    assert "WRONG" in capsys.readouterr().err
+
+
+def test_the_known_microbleed_is_dark_in_the_middle_and_darkest_on_t2star():
+    dot, background = known_patches(28)
+    loss = 1 - dot / background
+    assert [np.unravel_index(channel.argmax(), channel.shape) for channel in loss] == [(14, 14)] * 3
+    assert loss[0].max() > 2 * loss[1].max() > 4 * loss[2].max() > 0.4
+    assert np.ptp(background, axis=(1, 2)).max() == 0

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, lesion_features
+from mbseg_bids.detection.lesion_features import CLIP_LOG_ODDS, FEATURES, REGION_ORDER, lesion_features
 from mbseg_bids.detection.lesion_view import Scan
 
 SPACING = (1.0, 1.0, 2.0)
@@ -40,13 +40,33 @@ def make(shape_of, *, own=dot, depth=20.0):
 
 def measure(scan, labels, region="cerebral_wm"):
     volume = float((labels == 1).sum() * np.prod(scan.spacing))
-    return lesion_features(scan, labels, {1: 2 * volume}, {1: region})[1]
+    return lesion_features(scan, labels, {1: 2 * volume}, {1: region}, no_opinion)[1]
+
+
+def no_opinion(stack, voxels, slice_spacing):
+    """Stand in for the network of neighbourhoods."""
+    return np.zeros(len(voxels))
 
 
 def test_every_feature_has_a_reason_and_a_value():
     features = measure(*make(dot))
     assert list(features) == list(FEATURES)
     assert all(math.isfinite(value) for value in features.values())
+    unasked = lesion_features(*make(dot), {1: 10.0}, {1: "deep_gm"})[1]
+    assert [name for name, value in unasked.items() if not math.isfinite(value)] == ["neighbourhood"]
+
+
+def test_the_network_is_asked_about_the_middle_and_not_believed_without_limit():
+    scan, labels = make(dot)
+    asked = []
+
+    def ask(stack, voxels, slice_spacing):
+        asked.append((stack, [tuple(voxel) for voxel in voxels], slice_spacing))
+        return np.array([99.0])
+
+    features = lesion_features(scan, labels, {1: 10.0}, {1: "deep_gm"}, ask)[1]
+    assert asked == [(scan.stack, [CENTRE], 2.0)]
+    assert features["neighbourhood"] == CLIP_LOG_ODDS
 
 
 def test_a_dot_by_hand():
@@ -150,7 +170,9 @@ def test_two_components_are_measured_as_alone():
     alone = measure(scan, labels)
     labels[10:12, 10:12, 3] = 2
     scan.stack[0][10:12, 10:12, 3] = 30
-    both = lesion_features(scan, labels, {1: 2 * (labels == 1).sum() * 2.0, 2: 8.0}, {1: "cerebral_wm", 2: "deep_gm"})
+    both = lesion_features(
+        scan, labels, {1: 2 * (labels == 1).sum() * 2.0, 2: 8.0}, {1: "cerebral_wm", 2: "deep_gm"}, no_opinion
+    )
     assert both[1] == pytest.approx(alone)
     assert both[2]["contrast"] == pytest.approx(math.log(2))
 

@@ -55,7 +55,7 @@ def test_the_classifier_is_asked_about_every_brain_voxel_and_no_other(truth, mon
         asked.append((voxels, options["patch_size"], options["input_size"]))
         return stack[0][tuple(voxels.T)] / 100
 
-    monkeypatch.setattr(csf, "classify_voxels", classify)
+    monkeypatch.setattr("mbseg_bids.detection.classify.classify_voxels", classify)
     stack = np.random.default_rng(0).uniform(1, 100, (3, *truth.shape)).astype(np.float32)
     found = csf_probability(nn.Identity(), WeightsMetadata("x", "csf", 28, 48), stack, truth)
     assert len(asked[0][0]) == truth.sum()

@@ -1,0 +1,158 @@
+"""Training of the network of the second look."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from mbseg_bids.detection.lesion_network import SIDE, LesionNetwork
+from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM
+from mbseg_bids.learning.neighbourhood_set import NeighbourhoodSet
+from mbseg_bids.learning.rotation import Augmentation, augment
+
+CONTRASTS = tuple(contrast for contrast, heights in enumerate(HEIGHTS_MM) for _ in heights)
+"""By channel of a neighbourhood: which contrast it shows."""
+
+VARIED = Augmentation(
+    rotations=9,
+    mirror=True,
+    exact=0.5,
+    gain=0.2,
+    noise=0.03,
+    gamma=0.3,
+    shift=1.0,
+    blur=0.3,
+    drop=(0.2, 0.15),
+    decentre=1.3,
+)
+
+
+@dataclass(frozen=True)
+class LesionNetworkSettings:
+    """How it is trained.
+
+    Attributes
+    ----------
+    epochs
+        Examples shown, as multiples of the set.
+    batch_size
+        Examples of a step.
+    lesion_share
+        Of them, microbleeds.
+    sure, sure_weight
+        What the first network gave a probability above ``sure`` is shown so many times as often as the rest.
+    learning_rate, weight_decay
+        Largest rate of the one-cycle schedule; of AdamW.
+    between_slices
+        Share of examples moved across slices, by up to half a step of heights.
+    seed
+        Decides everything that is drawn.
+    """
+
+    epochs: float = 8.0
+    batch_size: int = 48
+    lesion_share: float = 1 / 3
+    sure: float = 0.3
+    sure_weight: float = 2.0
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    between_slices: float = 0.4
+    seed: int = 0
+
+
+def train_lesion_network(
+    examples: NeighbourhoodSet,
+    settings: LesionNetworkSettings,
+    report: Callable[[int, float, LesionNetwork], None],
+    *,
+    report_every: int = 500,
+) -> LesionNetwork:
+    """Train from nothing.
+
+    Parameters
+    ----------
+    examples
+        Of scans that neither the second look is fitted to nor anything is measured on.
+    settings
+        How.
+    report, report_every
+        Called with step, running mean of the loss, and the network, after so many steps and at the end.
+
+    Returns
+    -------
+    The network, set to evaluation.
+
+    Raises
+    ------
+    ValueError
+        If there are no microbleeds, or nothing else.
+    """
+    lesions, others = np.flatnonzero(examples.is_microbleed), np.flatnonzero(~examples.is_microbleed)
+    if not len(lesions) or not len(others):
+        raise ValueError("training needs microbleeds and what is none")
+    weights = np.where(examples.first_probability[others] > settings.sure, settings.sure_weight, 1.0)
+    weights /= weights.sum()
+    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)
+    network = LesionNetwork().to(memory_format=torch.channels_last)
+    steps = max(1, round(settings.epochs * len(examples) / settings.batch_size))
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=steps + 1, pct_start=0.15
+    )
+    n_lesions, mean_loss = round(settings.batch_size * settings.lesion_share), float("nan")
+    for step in range(1, steps + 1):
+        rows = np.concatenate(
+            [rng.choice(lesions, n_lesions), rng.choice(others, settings.batch_size - n_lesions, p=weights)]
+        )
+        squares = vary(examples.squares[rows], settings.between_slices, rng)
+        network.train()
+        log_odds = network(squares, torch.from_numpy(examples.slice_spacing[rows]))
+        truth = torch.from_numpy(examples.is_microbleed[rows].astype(np.float32))
+        loss = functional.binary_cross_entropy_with_logits(log_odds, truth)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        mean_loss = loss.item() if step == 1 else 0.98 * mean_loss + 0.02 * loss.item()
+        if step % report_every == 0 or step == steps:
+            report(step, mean_loss, network.eval())
+    return network.eval()
+
+
+def vary(squares: npt.NDArray[np.uint8], between_slices: float, rng: np.random.Generator) -> torch.Tensor:
+    """Return network squares (N, N_CHANNELS, SIDE, SIDE), 0-1, of stored ones (N, N_CHANNELS, WIDE, WIDE), varied.
+
+    As patches are (:data:`VARIED`); half are turned upside down; a share is moved across slices.
+    """
+    squares = squares.copy()
+    upside_down = rng.random(len(squares)) < 0.5
+    squares[upside_down] = squares[upside_down][:, _UPSIDE_DOWN]
+    moved = np.where(rng.random(len(squares)) < between_slices, rng.uniform(-0.5, 0.5, len(squares)), 0.0)
+    for contrast in range(len(HEIGHTS_MM)):
+        channels = np.flatnonzero(np.equal(CONTRASTS, contrast))
+        steps = moved * (HEIGHTS_MM[0][1] - HEIGHTS_MM[0][0]) / (HEIGHTS_MM[contrast][1] - HEIGHTS_MM[contrast][0])
+        squares[:, channels] = _across(squares[:, channels], steps)
+    return augment(squares, SIDE, VARIED, rng, CONTRASTS)
+
+
+_UPSIDE_DOWN = np.concatenate(
+    [np.flatnonzero(np.equal(CONTRASTS, contrast))[::-1] for contrast in range(len(HEIGHTS_MM))]
+)
+
+
+def _across(squares: npt.NDArray[np.uint8], steps: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Move channels, in order of height, by so many steps of height each; the outermost is continued."""
+    rows = np.flatnonzero(steps)
+    if not len(rows):
+        return squares
+    values, share = squares[rows].astype(np.float32), steps[rows].astype(np.float32)[:, None, None, None]
+    above = np.concatenate([values[:, 1:], values[:, -1:]], axis=1)
+    below = np.concatenate([values[:, :1], values[:, :-1]], axis=1)
+    values += np.clip(share, 0, None) * (above - values) + np.clip(-share, 0, None) * (below - values)
+    result = squares.copy()
+    result[rows] = np.rint(values)
+    return result

@@ -1,0 +1,100 @@
+"""Examples for the network of the second look, how they are varied, and that it learns from them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mbseg_bids.detection.lesion_network import SIDE
+from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM, N_CHANNELS
+from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.learning.lesion_network import LesionNetworkSettings, train_lesion_network, vary
+from mbseg_bids.learning.neighbourhood_set import (
+    SMALLEST_MM3,
+    WIDE,
+    NeighbourhoodSet,
+    cut_neighbourhoods,
+    load_neighbourhoods,
+)
+from mbseg_bids.settings import DetectionSettings
+
+MIDDLE = HEIGHTS_MM[0].index(0.0)
+
+
+def dots_and_rods(n, seed=0):
+    """T2* dots of one height, and rods through all heights; in one slice they are the same."""
+    rng = np.random.default_rng(seed)
+    squares = rng.integers(140, 160, (n, N_CHANNELS, WIDE, WIDE), dtype=np.uint8)
+    is_dot = np.arange(n) % 2 == 0
+    centre = slice(WIDE // 2 - 1, WIDE // 2 + 2)
+    squares[:, MIDDLE, centre, centre] = 20
+    squares[~is_dot, : len(HEIGHTS_MM[0]), centre, centre] = 20
+    return NeighbourhoodSet(squares, is_dot, np.full(n, 0.5, np.float32), np.full(n, 2.0, np.float32))
+
+
+def test_it_learns_to_tell_a_dot_from_a_rod():
+    losses = []
+    settings = LesionNetworkSettings(epochs=8, batch_size=16, learning_rate=4e-3)
+    train_lesion_network(dots_and_rods(160), settings, lambda step, loss, _: losses.append(loss), report_every=10)
+    assert losses[-1] < 0.25 < losses[0]
+
+
+def test_training_is_repeatable_and_decided_by_the_seed():
+    examples, losses = dots_and_rods(32), {}
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        settings = LesionNetworkSettings(epochs=1, batch_size=8, seed=seed)
+        train_lesion_network(examples, settings, lambda step, loss, _, name=name: losses.update({name: loss}))
+    assert losses["one"] == losses["again"] != losses["other"]
+
+
+def test_one_class_alone_is_refused():
+    examples = dots_and_rods(8)
+    one = NeighbourhoodSet(examples.squares, np.ones(8, bool), examples.first_probability, examples.slice_spacing)
+    with pytest.raises(ValueError, match="microbleeds and what is none"):
+        train_lesion_network(one, LesionNetworkSettings(), lambda *_: None)
+
+
+def test_variation_keeps_contrasts_apart_and_heights_in_order():
+    heights = np.concatenate([np.arange(len(h)) - len(h) // 2 for h in HEIGHTS_MM])
+    levels = 120 + 10 * heights  # within a contrast, brightness rises with height
+    squares = np.broadcast_to(levels[None, :, None, None], (40, N_CHANNELS, WIDE, WIDE)).astype(np.uint8)
+    varied = vary(squares, 0.0, np.random.default_rng(1))
+    assert varied.shape == (40, N_CHANNELS, SIDE, SIDE)
+    assert 0 <= varied.min() <= varied.max() <= 1
+    middle = varied[:, :, SIDE // 2, SIDE // 2].numpy()
+    steps = np.diff(middle[:, : len(HEIGHTS_MM[0])].mean(axis=0, keepdims=False))
+    upside_down = middle[:, 0] > middle[:, len(HEIGHTS_MM[0]) - 1]
+    assert 5 < upside_down.sum() < 35
+    assert np.abs(steps).max() < 0.2
+    missing = middle[:, len(HEIGHTS_MM[0]) : len(HEIGHTS_MM[0]) + len(HEIGHTS_MM[1])].max(axis=1) < 0.1
+    assert 1 <= missing.sum() <= 20  # T2w is left out of one in five
+
+
+def test_examples_of_a_scan(make_scan):
+    case = make_scan().as_case()
+    asked = []
+
+    def ask(voxels):
+        asked.append(voxels)
+        return (voxels[:, 0] % 10 / 10).astype(np.float32)
+
+    examples = cut_neighbourhoods(case, ask, np.random.default_rng(0), DetectionSettings())
+    volumes = np.bincount(case.lesions.ravel())[1:] * np.prod(case.spacing)
+    assert examples.is_microbleed.sum() == (volumes >= SMALLEST_MM3).sum() > 0
+    others, microbleeds = asked
+    assert not case.lesions[tuple(others.T)].any()
+    assert case.lesions[tuple(microbleeds.T)].all()
+    middle = examples.squares[:, MIDDLE, WIDE // 2, WIDE // 2] / 255 * 100
+    np.testing.assert_allclose(middle[: len(microbleeds)], case.stack[0][tuple(microbleeds.T)].clip(0, 100), atol=0.25)
+    assert math.isclose(float(examples.slice_spacing[0]), case.spacing[2], rel_tol=1e-6)
+
+
+def test_a_set_survives_its_file_and_a_short_one_is_refused(tmp_path):
+    examples, path = dots_and_rods(6), tmp_path / "set.npz"
+    examples.save(path)
+    both = load_neighbourhoods([path, path])
+    assert len(both) == 12
+    np.testing.assert_array_equal(both.squares[6:], examples.squares)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UnreadableDataError, match="cannot read neighbourhoods"):
+        load_neighbourhoods([path])
