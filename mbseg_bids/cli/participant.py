@@ -49,11 +49,10 @@ def run_participant(request: Request) -> str:
         database_dir=request.database_dir,
     )
     LOGGER.info("checking the images of %s", count(len(found)))
-    sessions = inputs.check_sessions(found, n_threads=request.settings.execution.n_procs)
-    plans = plan_sessions(sessions, request)
-    problems = {session.label: session.problem for session in sessions if session.problem is not None}
+    sessions = inputs.check_sessions(found, request.bids_dir, n_threads=request.settings.execution.n_procs)
+    plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
-        print(describe(sessions, plans, request.bids_dir))
+        print(describe(sessions, plans, problems, request.bids_dir))
         incomplete = {plan.session.label for plan in plans if plan.session.missing}
         outcome = Outcome(done=[plan.session.label for plan in plans], failed=problems, incomplete=incomplete)
         return ending(outcome, "would run")
@@ -76,6 +75,8 @@ def _check_folders(request: Request) -> dict[str, Any]:
             raise
         description = {}
     validation.check_distinct(request.output_dir, request.bids_dir)
+    validation.check_outside(request.output_dir, request.bids_dir, "output folder")
+    validation.check_outside(request.work_dir, request.bids_dir, "work folder")
     if not request.dry_run:
         validation.check_writable(request.output_dir, "output folder")
         validation.check_writable(request.work_dir, "work folder")
@@ -92,8 +93,9 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
     _remove_leftovers(request.output_dir)
     try:
         _compute(request, plans, log, outcome)
-        write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
+        if good:
+            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         for participant in sorted({plan.session.participant for plan in plans} - good):
             (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
         outcome.failed |= make_reports(request.output_dir, sorted(good))
@@ -160,8 +162,8 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcom
 
 def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcome: Outcome) -> None:
     """Run the workflow of the sessions; note how each ended."""
-    from mbseg_bids.workflows.base import WORKFLOW_NAME, init_mbseg_wf, session_workflow_name
-    from mbseg_bids.workflows.execution import configure_nipype, run_workflow
+    from mbseg_bids.workflows.base import init_mbseg_wf, session_workflow_name
+    from mbseg_bids.workflows.execution import NodeFailure, configure_nipype, run_workflow
 
     crash_dir = request.work_dir / "crash" / log.stem
     configure_nipype(request.settings.execution, crash_dir)
@@ -185,22 +187,29 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     LOGGER.info("computing %s", count(len(plans)))
     by_workflow = {session_workflow_name(plan.session): plan.session.label for plan in plans}
     seconds: dict[str, float] = {}
+    failed: dict[str, MbsegError] = {}
+    failures: Sequence[NodeFailure] = ()
     try:
         failures = run_workflow(workflow, request.settings.execution, crash_dir, request.plugin_file, seconds)
+    except MbsegError as error:  # it could not go on at all: the disk of the work folder is full, say
+        failed = {plan.session.label: error for plan in plans}
     finally:
         outcome.seconds |= {label: seconds[name] for name, label in by_workflow.items() if name in seconds}
         finished = [p for p in plans if progress.is_done(request.output_dir, p.session.label, p.fingerprint)]
         outcome.done += [plan.session.label for plan in finished]
-    failed: dict[str, MbsegError] = {}
+    failed = {label: error for label, error in failed.items() if label not in outcome.done}
+    unfinished: MbsegError = ParticipantFailedError("not finished", "start the same command again")
     for failure in failures:
-        parts = failure.node.split(".")
-        label = next((by_workflow[part] for part in parts if part in by_workflow), WORKFLOW_NAME)
-        failed.setdefault(label, type(failure.error)(f"{label}: {failure.error.what}", failure.error.remedy))
+        label = next((by_workflow[part] for part in failure.node.split(".") if part in by_workflow), None)
+        if label is None:
+            unfinished = failure.error
+        else:
+            failed.setdefault(label, type(failure.error)(f"{label}: {failure.error.what}", failure.error.remedy))
         LOGGER.debug("%s: step %s failed; crash file %s", label, failure.node, failure.crash_file)
     for plan in plans:  # where the first crash ends the run, the other sessions are unfinished too
         label = plan.session.label
         if label not in failed and label not in outcome.done:
-            failed[label] = ParticipantFailedError(f"{label} was not finished", "start the same command again")
+            failed[label] = type(unfinished)(f"{label}: {unfinished.what}", unfinished.remedy)
     outcome.done = [label for label in outcome.done if label not in failed]
     outcome.failed |= failed
 

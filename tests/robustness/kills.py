@@ -35,6 +35,8 @@ import fake_workflows
 
 PARTICIPANTS = ("01", "02")
 LONGEST_RUN = 600.0
+KILLS_OF_A_RUN = 10
+"""After so many, a run is left in peace, so that its end can be compared."""
 LONGEST_ORPHAN = 60.0
 
 
@@ -207,9 +209,11 @@ def _import_all(raw: Path) -> None:
 
 def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, reference) -> None:
     """Start a run, kill it and start it again until it comes to its end; then compare."""
+    last = min(n_kills, result.kills + KILLS_OF_A_RUN)
     while True:
         process = start(arguments(), log)
-        until = time.monotonic() + (chance.uniform(0, length) if result.kills < n_kills else LONGEST_RUN)
+        # Exponential: no moment is out of reach, also where the machine is slower now than it was.
+        until = time.monotonic() + (chance.expovariate(1 / length) if result.kills < last else LONGEST_RUN)
         status = 0
 
         def ended(process=process) -> bool:
