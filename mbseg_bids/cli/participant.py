@@ -9,6 +9,7 @@ from typing import Any
 from mbseg_bids import __version__
 from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
+from mbseg_bids.bids.failures import has_failure, remove_failure, write_failure
 from mbseg_bids.bids.files import remove_leftovers
 from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, work_mark
 from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
@@ -90,13 +91,16 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
         write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     _remove_leftovers(request.output_dir)
+    for label, error in problems.items():
+        write_failure(request.output_dir, label, error, log.folders)
     try:
         _compute(request, plans, log, outcome)
         write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
         for participant in sorted({plan.session.participant for plan in plans} - good):
             (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
-        outcome.failed |= make_reports(request.output_dir, sorted(good))
+        told = {label.split("_")[0][4:] for label in outcome.failed if has_failure(request.output_dir, label)}
+        outcome.failed |= make_reports(request.output_dir, sorted(good | told))
     except KeyboardInterrupt:
         ended = {*outcome.done, *outcome.skipped, *outcome.failed}
         outcome.stopped = [plan.session.label for plan in plans if plan.session.label not in ended]
@@ -167,6 +171,7 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     configure_nipype(request.settings.execution, crash_dir)
     for plan in plans:
         progress.remove_done(request.output_dir, plan.session.label)
+        remove_failure(request.output_dir, plan.session.label)
         _remove_session(request.output_dir, plan)
         for contrast, image in plan.session.images.items():
             LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.path.name, image.reason)
@@ -195,6 +200,9 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     for failure in failures:
         parts = failure.node.split(".")
         label = next((by_workflow[part] for part in parts if part in by_workflow), WORKFLOW_NAME)
+        if label not in failed and label != WORKFLOW_NAME:
+            crash = failure.crash_file.read_text(encoding="utf-8", errors="replace")
+            write_failure(request.output_dir, label, failure.error, log.folders, step=failure.node, crash=crash)
         failed.setdefault(label, type(failure.error)(f"{label}: {failure.error.what}", failure.error.remedy))
         LOGGER.debug("%s: step %s failed; crash file %s", label, failure.node, failure.crash_file)
     for plan in plans:  # where the first crash ends the run, the other sessions are unfinished too

@@ -339,9 +339,7 @@ def cohort(output_dir, counts, brains, field=3):
 def test_outliers_are_found_among_like_scans_only_and_come_first(tmp_path):
     brains = [1400, 1410, 1420, 1430, 1440, 1450, 1460, 1470]
     cohort(tmp_path, [0, 0, 1, 0, 2, 0, 0, 40], [*brains[:6], 700, 1470])
-    cohort(
-        tmp_path, [40, 41, 40, 39], [700] * 4, field=1.5
-    )  # many, but usual there
+    cohort(tmp_path, [40, 41, 40, 39], [700] * 4, field=1.5)  # many, but usual there
     result, read = table(tmp_path)
     found = {row["participant_id"]: row["outlier"] for _, row in read.iterrows() if row["outlier"] != "n/a"}
     assert found == {"sub-306": "smaller_brain", "sub-307": "more_microbleeds"}
