@@ -8,7 +8,6 @@
 ARG BASE_IMAGE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
@@ -23,13 +22,14 @@ ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle.crt \
     case "${TORCH}" in \
-      cuda) index=() ;; \
-      cpu) index=(${TORCH_CPU_INDEX:+--extra-index-url "${TORCH_CPU_INDEX}"}) ;; \
+      cuda) index="" ;; \
+      cpu) index="${TORCH_CPU_INDEX}" ;; \
       *) echo "TORCH is cuda or cpu, not ${TORCH}" >&2; exit 1 ;; \
     esac \
  && python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
       > /tmp/requirements.txt \
- && /opt/mbseg/bin/pip install --no-cache-dir --constraint constraints.txt "${index[@]}" --requirement /tmp/requirements.txt \
+ && /opt/mbseg/bin/pip install --no-cache-dir --constraint constraints.txt \
+      ${index:+--extra-index-url "${index}"} --requirement /tmp/requirements.txt \
  && if [ "${TORCH}" = cpu ]; then /opt/mbseg/bin/python -c 'import torch; assert torch.version.cuda is None, torch.__version__'; fi
 COPY README.md LICENSE ./
 COPY mbseg_bids ./mbseg_bids
@@ -46,19 +46,12 @@ RUN mkdir /opt/templateflow \
  && echo 'No template is kept here: mbseg-bids uses the one that comes with nilearn.' > /opt/templateflow/README
 
 FROM ${BASE_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="mbseg-bids" \
-      org.opencontainers.image.description="BIDS App that segments cerebral microbleeds on T1w / T2w / T2*-weighted MRI" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.documentation="docs/container.md of the source"
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt /opt
+ARG VERSION=0.1.0
 ENV PATH=/opt/mbseg/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/tmp \
     LC_ALL=C.UTF-8 \
@@ -75,6 +68,13 @@ ENV PATH=/opt/mbseg/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 RUN test "$(mbseg-bids --version)" = "mbseg-bids ${VERSION}" \
  && python3 -c 'from mbseg_bids.imaging.template import load_template; load_template()' \
  && mbseg weights verify --classify
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mbseg-bids" \
+      org.opencontainers.image.description="BIDS App that segments cerebral microbleeds on T1w / T2w / T2*-weighted MRI" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.documentation="docs/container.md of the source"
 WORKDIR /tmp
 ENTRYPOINT ["mbseg-bids"]
 CMD ["--help"]

@@ -81,14 +81,15 @@ def train(work: Path) -> None:
     paths = [work / "neighbourhoods" / f"anatomy-{a:02d}_seed-{s:03d}.npz" for s in SEEDS for a in TRAINING]
     examples = load_neighbourhoods(paths)
     log: list[dict[str, float]] = []
-    network = train_lesion_network(examples, SETTINGS, partial(_report, log))
     path = work / NETWORK_FILE
+    network = train_lesion_network(examples, SETTINGS, partial(_report, path, log))
     facts = {"settings": asdict(SETTINGS), "scans": len(paths), "examples": len(examples), "loss": log}
     facts |= {"microbleeds": int(examples.is_microbleed.sum()), "sha256": save_lesion_network(path, network)}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _report(log: list[dict[str, float]], step: int, loss: float, _: LesionNetwork) -> None:
+def _report(path: Path, log: list[dict[str, float]], step: int, loss: float, network: LesionNetwork) -> None:
+    save_lesion_network(path.with_suffix(".part"), network)
     log.append({"step": step, "loss": round(loss, 4)})
     print(f"step {step}: mean loss {loss:.4f}", flush=True)
 

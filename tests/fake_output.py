@@ -108,6 +108,7 @@ def fake_summary(participant: str, session: str = "", **changes: Any) -> dict[st
             "reuse": {},
             "warnings": [],
             "region_ml": {"cortical_gm": 498.4, "deep_gm": 46.0},
+            "memory_gb": {"registration": 5.23, "n4": None},
         },
         "detection": {
             "n_lesions": 3,

@@ -101,9 +101,8 @@ def save_lesion_network(path: Path, network: LesionNetwork) -> str:
     """Write the weights at half precision; return the SHA-256 of the file."""
     from safetensors.torch import save
 
-    tensors = {
-        name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
-    }
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    tensors = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     content = save(tensors)
     Path(path).write_bytes(content)
     return hashlib.sha256(content).hexdigest()

@@ -1,17 +1,23 @@
-"""The group level: ``phenotype/microbleeds.{tsv,json}`` and ``group.html`` from the sessions' files alone."""
+"""The group level: two tables in ``phenotype/``, ``group.html`` and the prevalence map."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mbseg_bids.bids.files import write_text
 from mbseg_bids.group.columns import group_columns
 from mbseg_bids.group.joined import InputTables, input_sessions, read_input_tables
+from mbseg_bids.group.lesions import lesion_columns, lesion_lines
+from mbseg_bids.group.likeness import find_outliers, trusted
 from mbseg_bids.group.page import render_group
-from mbseg_bids.group.rows import COMPLETE, NOT_STARTED, cell, session_row
-from mbseg_bids.reports.individual import write_atomically
-from mbseg_bids.reports.session_files import find_sessions
+from mbseg_bids.group.prevalence import gather, write_map
+from mbseg_bids.group.rows import COMPLETE, NOT_STARTED, SessionResult, cell, name_cells, read_session
+from mbseg_bids.reports.session_files import SessionKey, find_sessions
+
+_SESSIONS = "Cerebral microbleeds per session, counted by mbseg_bids from the lesion tables"
+_LESIONS = "Every lesion of every session, one row each, from the lesion tables of mbseg_bids"
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,10 @@ class GroupResult:
     ----------
     table, sidecar, page
         Files written.
+    lesions
+        Table of all lesions.
+    prevalence_map
+        Where microbleeds lie on the template; nothing where no session has them there.
     n_sessions, n_complete
         Rows of the table; rows with counts.
     problems
@@ -31,6 +41,8 @@ class GroupResult:
     table: Path
     sidecar: Path
     page: Path
+    lesions: Path
+    prevalence_map: Path | None
     n_sessions: int
     n_complete: int
     problems: tuple[str, ...]
@@ -54,37 +66,62 @@ def build_group(output_dir: Path, bids_dir: Path | None = None) -> GroupResult:
     described = group_columns()
     source = Path(bids_dir) if bids_dir is not None else output_dir
     joined = read_input_tables(source, set(described))
-    rows, problems = _rows(output_dir, Path(bids_dir) if bids_dir is not None else None, joined)
+    keys, results = _read(output_dir, Path(bids_dir) if bids_dir is not None else None, joined)
+    rows = [result.row for result in results]
+    for index, found in find_outliers(rows).items():
+        rows[index]["outlier"] = ",".join(found)
+    problems = [*joined.problems, *(problem for result in results for problem in result.problems)]
+    on_template = gather(output_dir, _with_template(keys, rows))
+
     columns = described | joined.columns
-    lines = ["\t".join(columns), *("\t".join(cell(row.get(name)) for name in columns) for row in rows)]
-    table = write_atomically(output_dir / "phenotype" / "microbleeds.tsv", "\n".join(lines) + "\n")
-    sidecar = write_atomically(table.with_suffix(".json"), _sidecar(columns))
-    problems = [*joined.problems, *problems]
-    page = write_atomically(output_dir / "group.html", render_group(rows, columns, problems, output_dir))
+    table = _write_table(output_dir, "microbleeds", columns, [_line(row, columns) for row in rows], _SESSIONS)
+    of_lesions = lesion_columns(described)
+    lines = lesion_lines(results, of_lesions, on_template.places)
+    lesions = _write_table(output_dir, "microbleeds_lesions", of_lesions, lines, _LESIONS)
+    prevalence = write_map(output_dir, on_template)
+    page = write_text(output_dir / "group.html", render_group(rows, columns, problems, output_dir, on_template))
     n_complete = sum(row["status"] == COMPLETE for row in rows)
-    return GroupResult(table, sidecar, page, len(rows), n_complete, tuple(problems))
+    sidecar = table.with_suffix(".json")
+    return GroupResult(table, sidecar, page, lesions, prevalence, len(rows), n_complete, tuple(problems))
 
 
-def _rows(output_dir: Path, bids_dir: Path | None, joined: InputTables) -> tuple[list[dict[str, Any]], list[str]]:
-    rows, problems = [], []
+def _read(output_dir: Path, bids_dir: Path | None, joined: InputTables) -> tuple[list[SessionKey], list[SessionResult]]:
+    """Read every session of the output, and name those that only the input knows of."""
     known = set(find_sessions(output_dir))
     expected = input_sessions(bids_dir) if bids_dir is not None else set()
-    for key in sorted(known | expected, key=lambda k: k.sort_key):
+    met = {key.participant for key in known | expected}
+    listed = {SessionKey(participant) for participant, session in joined.cells if not session} - {SessionKey("")}
+    keys = sorted(known | expected | {key for key in listed if key.participant not in met}, key=lambda k: k.sort_key)
+    results = []
+    for key in keys:
         if key in known:
-            row, found = session_row(output_dir, key)
+            result = read_session(output_dir, key)
         else:
-            row = {"participant_id": f"sub-{key.participant}", "status": NOT_STARTED}
-            row["session_id"] = f"ses-{key.session}" if key.session else None
-            found = [f"{key.prefix}: the output directory holds nothing of it."]
-        rows.append(joined.row(key) | row)
-        problems += found
-    return rows, problems
+            said = "the output directory holds nothing of it."
+            if key not in expected:
+                said = "listed in participants.tsv, but neither the input nor the output has a session of it."
+            result = SessionResult(name_cells(key) | {"status": NOT_STARTED}, [], [f"{key.prefix}: {said}"])
+        result.row.update(joined.row(key) | result.row)
+        results.append(result)
+    return keys, results
 
 
-def _sidecar(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    measure: dict[str, Any] = {
-        "MeasurementToolMetadata": {
-            "Description": "Cerebral microbleeds per session, counted by mbseg_bids from the lesion tables"
-        }
-    }
-    return json.dumps(measure | dict(columns), indent=2, ensure_ascii=False) + "\n"
+def _with_template(keys: list[SessionKey], rows: list[dict[str, Any]]) -> Iterable[tuple[SessionKey, dict[str, Any]]]:
+    """Return the sessions whose lesions go into the prevalence map."""
+    good = {id(row) for row in trusted(rows)}
+    return [(key, row) for key, row in zip(keys, rows, strict=True) if id(row) in good]
+
+
+def _line(row: Mapping[str, Any], columns: Iterable[str]) -> str:
+    return "\t".join(cell(row.get(name)) for name in columns)
+
+
+def _write_table(
+    output_dir: Path, name: str, columns: Mapping[str, Mapping[str, Any]], lines: list[str], about: str
+) -> Path:
+    """Write a table and its sidecar to ``phenotype/``; return the path of the table."""
+    table = output_dir / "phenotype" / f"{name}.tsv"
+    write_text(table, "\n".join(["\t".join(columns), *lines]) + "\n")
+    described = {"MeasurementToolMetadata": {"Description": about}} | dict(columns)
+    write_text(table.with_suffix(".json"), json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    return table

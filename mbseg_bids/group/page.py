@@ -1,45 +1,42 @@
 """The group page: how counts are distributed, and every session with a link to its report."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mbseg_bids import __version__
 from mbseg_bids.clinical.burden import BURDEN_CLASSES
 from mbseg_bids.clinical.counts import REGION_NAMES
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
-from mbseg_bids.group.rows import COMPLETE, cell
+from mbseg_bids.group.likeness import likeness, site_column, summaries, trusted
+from mbseg_bids.group.prevalence import Prevalence, prevalence_pictures
+from mbseg_bids.group.rows import BROKEN, COMPLETE, FAILED, MISSING, NOT_STARTED, UNFINISHED, cell
 from mbseg_bids.reports.gallery import words
-from mbseg_bids.reports.individual import DISCLAIMER, environment
+from mbseg_bids.reports.individual import DISCLAIMER, environment, script, section_anchor
 
 SHOWN = (
     ("session_id", "Session"),
     ("status", "Status"),
     ("registration_passed", "Registration passed"),
     ("n_warnings", "Warnings"),
+    ("outlier", "Outlier"),
     ("n_total", "Microbleeds"),
     ("volume_total", "Volume, mm³"),
     ("burden_class", "Burden"),
     ("distribution_pattern", "Pattern"),
     *((f"n_{region}", words(region)) for region in REGION_NAMES),
+    ("brain_volume", "Brain, ml"),
     ("contrasts", "Contrasts"),
+    ("scanner", "Scanner"),
     ("t2star_echo_time", "TE, s"),
     ("t2star_field_strength", "Field, T"),
     ("t2star_slice_spacing", "Slice spacing, mm"),
     ("anatomy_source", "Anatomy"),
 )
 """Columns of the page's table after the participant, with their headings."""
-
-SCAN_PARAMETERS = (
-    ("t2star_sequence", ""),
-    ("t2star_field_strength", "T"),
-    ("t2star_echo_time", "s echo time"),
-    ("t2star_voxel_size_in_plane", "mm in plane"),
-    ("t2star_slice_spacing", "mm slices"),
-)
-"""What makes counts comparable or not, with the unit that follows the value."""
 
 
 @dataclass(frozen=True)
@@ -51,44 +48,117 @@ class Bar:
     share: float
 
 
+OUTLIER_WORDS = {
+    "more_microbleeds": "many more microbleeds than the others scanned alike",
+    "larger_brain": "a larger brain mask than the others scanned alike",
+    "smaller_brain": "a smaller brain mask than the others scanned alike",
+}
+
+STATUS_WORDS = {
+    FAILED: "failed",
+    BROKEN: "with a table that cannot be read",
+    MISSING: "without a lesion table (still running, or stopped)",
+    UNFINISHED: "not marked as finished",
+    NOT_STARTED: "not started",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A session to look at, and why."""
+
+    name: str
+    link: str
+    why: tuple[str, ...]
+    failed: bool
+
+
 def render_group(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], problems: Sequence[str], output_dir: Path
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Any],
+    problems: Sequence[str],
+    output_dir: Path,
+    on_template: Prevalence,
 ) -> str:
-    """Return the page. Sessions that failed a check or are not complete come first in its table."""
+    """Return the page. Sessions that failed a check, are not complete or stand out come first in its table."""
     counted = [row for row in rows if row["status"] == COMPLETE]
-    trusted = [row for row in counted if row.get("registration_passed") is not False]
-    scans = Counter(scan_description(row) for row in trusted)
+    good = trusted(rows)
+    site = site_column(columns)
+    reports = {path.stem for path in output_dir.glob("sub-*.html")}
     return (
         environment()
         .get_template("group.html.j2")
         .render(
             n_rows=len(rows),
             n_counted=len(counted),
-            n_failed=len(counted) - len(trusted),
-            n_lesions=sum(row["n_total"] for row in trusted),
-            n_with=sum(row["n_total"] > 0 for row in trusted),
-            burden=bars(Counter(row["burden_class"] for row in trusted), BURDEN_CLASSES),
+            n_failed=len(counted) - len(good),
+            n_lesions=sum(row["n_total"] for row in good),
+            n_with=sum(row["n_total"] > 0 for row in good),
+            not_complete=_not_complete(rows),
+            looks=[_look(row, reports) for row in sorted(rows, key=_concern) if _reasons(row)],
+            burden=bars(Counter(row["burden_class"] for row in good), BURDEN_CLASSES),
+            counts=bars(Counter(_count_bin(row["n_total"]) for row in good), COUNT_BINS),
             regions=bars(
-                {words(name): sum(row[f"n_{name}"] for row in trusted) for name in REGION_NAMES},
+                {words(name): sum(row[f"n_{name}"] for row in good) for name in REGION_NAMES},
                 [words(name) for name in REGION_NAMES],
             ),
-            scans=sorted(scans.items(), key=lambda item: (-item[1], item[0])),
-            contrasts=sorted(Counter(cell(row.get("contrasts")) for row in trusted).items()),
+            alike=summaries(good, likeness),
+            scanners=summaries(good, lambda row: cell(row.get("scanner"))),
+            sites=summaries(good, lambda row: cell(row.get(site))) if site else [],
+            site=site,
+            contrasts=sorted(Counter(cell(row.get("contrasts")) for row in good).items()),
+            map_pictures=prevalence_pictures(on_template),
+            on_template=on_template,
             headings=[title for _, title in SHOWN],
-            sessions=[_table_row(row, output_dir) for row in sorted(rows, key=_concern)],
+            sessions=[_table_row(row, reports) for row in sorted(rows, key=_concern)],
             problems=problems,
             n_columns=len(columns),
             pattern_caveat=PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
+            script=script("group.js"),
         )
     )
 
 
-def scan_description(row: Mapping[str, Any]) -> str:
-    """Return what is known of a session's T2* acquisition, in a few words."""
-    known = [f"{cell(row[name])} {unit}".strip() for name, unit in SCAN_PARAMETERS if row.get(name) is not None]
-    return ", ".join(known) or "acquisition not recorded"
+def _not_complete(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return (what is the matter, names of the sessions) of those that are not complete."""
+    found: dict[str, list[str]] = {status: [] for status in STATUS_WORDS}
+    for row in rows:
+        if row["status"] != COMPLETE:
+            found[row["status"]].append(_name(row))
+    return [(STATUS_WORDS[status], names) for status, names in found.items() if names]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return "_".join(str(row[key]) for key in ("participant_id", "session_id") if row.get(key))
+
+
+def _reasons(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why a session with results is to be looked at first."""
+    reasons = ["a registration check failed"] if row.get("registration_passed") is False else []
+    reasons += [OUTLIER_WORDS.get(name, name) for name in str(row.get("outlier") or "").split(",") if name]
+    return tuple(reasons)
+
+
+def _look(row: Mapping[str, Any], reports: Collection[str]) -> Look:
+    return Look(_name(row), _link(row, reports), _reasons(row), row.get("registration_passed") is False)
+
+
+def _link(row: Mapping[str, Any], reports: Collection[str]) -> str:
+    name = row["participant_id"]
+    return f"{quote(name)}.html#{section_anchor(_name(row))}" if name in reports else ""
+
+
+COUNT_BINS = ("0", "1", "2", "3", "4", "5-9", "10-19", "20-49", "50 or more")
+
+
+def _count_bin(count: int) -> str:
+    if count < 5:
+        return str(count)
+    return next(
+        name for most, name in ((9, "5-9"), (19, "10-19"), (49, "20-49"), (10**9, "50 or more")) if count <= most
+    )
 
 
 def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
@@ -98,17 +168,18 @@ def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
 
 
 def _concern(row: Mapping[str, Any]) -> int:
-    """Order of the page's table: failed checks, then incomplete ones, then the others; a stable sort keeps the rest."""
+    """Order of the page's table: failed checks, incomplete ones, outliers, the others; a stable sort keeps the rest."""
     if row.get("registration_passed") is False:
         return 0
-    return 1 if row["status"] != COMPLETE else 2
+    if row["status"] != COMPLETE:
+        return 1
+    return 2 if row.get("outlier") else 3
 
 
-def _table_row(row: Mapping[str, Any], output_dir: Path) -> dict[str, Any]:
-    name = row["participant_id"]
+def _table_row(row: Mapping[str, Any], reports: Collection[str]) -> dict[str, Any]:
     return {
-        "participant": name,
-        "report": f"{name}.html" if (output_dir / f"{name}.html").is_file() else "",
+        "participant": row["participant_id"],
+        "report": _link(row, reports),
         "cells": [(cell(row.get(column)), type(row.get(column)) in (int, float)) for column, _ in SHOWN],
-        "level": ("failed", "attention", "")[_concern(row)],
+        "level": ("failed", "attention", "outlier", "")[_concern(row)],
     }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from mbseg_bids.reports.session_files import (
     read_tsv,
 )
 
-COMPLETE, UNFINISHED, MISSING, BROKEN, NOT_STARTED = (
+COMPLETE, UNFINISHED, FAILED, MISSING, BROKEN, NOT_STARTED = (
     "complete",
     "unfinished",
+    "failed",
     "missing_table",
     "broken_table",
     "not_started",
@@ -38,16 +40,42 @@ COMPLETE, UNFINISHED, MISSING, BROKEN, NOT_STARTED = (
 TABLE, CANDIDATES_TABLE = "space-T2starw_seg-CMB_dseg.tsv", "space-T2starw_seg-CMBcandidates_dseg.tsv"
 
 
-def session_row(output_dir: Path, key: SessionKey) -> tuple[dict[str, Any], list[str]]:
-    """Return the row of a session (column to value, absent where unknown) and sentences about what is wrong."""
+@dataclass(frozen=True)
+class SessionResult:
+    """What the group level takes from one session.
+
+    Attributes
+    ----------
+    row
+        Column of the group table to value; absent where unknown.
+    lesions
+        Rows of its lesion table, column to text; none unless the table could be read.
+    problems
+        Sentences about what is wrong, each beginning with the session's name.
+    """
+
+    row: dict[str, Any]
+    lesions: list[dict[str, str]]
+    problems: list[str]
+
+
+def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
+    """Read what a session left; nothing missing or broken stops it."""
     files = SessionFiles(output_dir, key)
-    status, counts, problems = _read_counts(files)
+    status, lesions, counts, problems = _read_counts(files)
+    if status == FAILED:
+        row = name_cells(key) | {"status": status}
+        return SessionResult(row, [], [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
     summary = files.summary()
-    row = {"participant_id": f"sub-{key.participant}", "session_id": f"ses-{key.session}" if key.session else None}
-    row |= {"status": status} | (_count_cells(counts) if counts else {})
+    row = name_cells(key) | {"status": status} | (_count_cells(counts) if counts else {})
     row |= _fact_cells(summary) | _scan_cells(summary, files)
     problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]
-    return row, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)]
+    return SessionResult(row, lesions, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
+
+
+def name_cells(key: SessionKey) -> dict[str, str | None]:
+    """Return the first two cells of a session's row."""
+    return {"participant_id": f"sub-{key.participant}", "session_id": f"ses-{key.session}" if key.session else None}
 
 
 def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:
@@ -55,19 +83,29 @@ def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:
     return [check for check in registration_checks(summary) if check.passed is False]
 
 
-def _read_counts(files: SessionFiles) -> tuple[str, LesionCounts | None, list[str]]:
+def _read_counts(files: SessionFiles) -> tuple[str, list[dict[str, str]], LesionCounts | None, list[str]]:
+    """Return status, rows of the lesion table, counts, and sentences about what is wrong."""
     path = files.find(TABLE)
     if path is None:
-        return MISSING, None, ["there is no lesion table."]
+        if failure := files.failure():
+            step = f"at step {failure['step']}" if failure.get("step") else "before the first step"
+            return (
+                FAILED,
+                [],
+                None,
+                [f"failed {step}: {str(failure.get('error') or 'reason not recorded').rstrip('.')}."],
+            )
+        running = " Its run is at work, or was stopped." if files.at_work else ""
+        return MISSING, [], None, [f"there is no lesion table.{running}"]
     try:
         lesions = read_tsv(path, LESION_COLUMNS)
         candidates = files.table(CANDIDATES_TABLE, CANDIDATE_COLUMNS, "table of candidates") or []
         counts = count_lesions(lesions, candidates)
     except (OSError, ValueError) as error:
-        return BROKEN, None, [f"the lesion table cannot be read: {one_line(error)}."]
+        return BROKEN, [], None, [f"the lesion table cannot be read: {one_line(error)}."]
     if not files.finished:
-        return UNFINISHED, counts, ["not marked as finished: still running, or failed. Its counts may be old."]
-    return COMPLETE, counts, []
+        return UNFINISHED, lesions, counts, ["not marked as finished: still running, or failed. Its counts may be old."]
+    return COMPLETE, lesions, counts, []
 
 
 def _count_cells(counts: LesionCounts) -> dict[str, Any]:
@@ -98,6 +136,7 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
         "n_warnings": len(all_warnings(summary)) if summary else None,
         "contrasts": ",".join(contrasts_used(summary)) or None,
         "anatomy_source": anatomy_source(summary),
+        "brain_volume": _brain_volume(summary),
         "weights": mapping(weights).get("name") if isinstance(weights, Mapping) else weights,
         "probability_threshold": number(detection.get("probability_threshold")),
         "ratio_threshold": number(detection.get("ratio_threshold")),
@@ -107,6 +146,12 @@ def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:
         else None,
         "software_version": software.get("mbseg-bids") or software.get("mbseg_bids"),
     }
+
+
+def _brain_volume(summary: Mapping[str, Any]) -> float | None:
+    """Return the volume of the brain mask in ml: of T1w where there is one, else of T2*."""
+    measured = mapping(mapping(summary.get("anatomy")).get("brain_ml"))
+    return next((ml for name in ("T1w", "T2starw") if (ml := number(measured.get(name))) is not None), None)
 
 
 def _scan_cells(summary: Mapping[str, Any], files: SessionFiles) -> dict[str, Any]:

@@ -200,9 +200,7 @@ class WriteLesions(SimpleInterface):
         network = load_second_look().training.get("network") if settings.second_look else None
         search = dict(self.inputs.search)
         memory = {"classification": search.pop("memory_gb", None)}
-        summary = summarise(
-            result.lesion_table, result.candidate_table, search, settings, second_look_network=network
-        )
+        summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)
         summary["memory_gb"] = memory
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mbseg_bids.reports.session_files import CONTRASTS, number
 
 FAILED, ATTENTION, PASSED = "failed", "attention", "passed"
@@ -21,6 +24,15 @@ class RegistrationCheck:
     passed: bool | None
     retried: bool
     reasons: tuple[str, ...] = ()
+    transform: npt.NDArray[np.float64] | None = None
+    """Rigid, 4 x 4: points of the moving image to points of T2*, RAS+ mm."""
+
+    @property
+    def turn(self) -> float | None:
+        """Angle that the image was turned by, degrees."""
+        if self.transform is None:
+            return None
+        return float(np.degrees(np.arccos(np.clip((np.trace(self.transform[:3, :3]) - 1) / 2, -1, 1))))
 
     @property
     def moving(self) -> str:
@@ -46,15 +58,20 @@ class Verdict:
         ``failed`` (do not use), ``attention`` (read the warnings first) or ``passed``.
     failures, warnings
         Sentences, most important first.
+    crashed
+        Whether the run failed and left no results.
     """
 
     level: str
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    crashed: bool = False
 
     @property
     def headline(self) -> str:
         """One sentence for the strip."""
+        if self.crashed:
+            return "This session failed: it has no results"
         if self.level == FAILED:
             return "Do not use this session: a check failed"
         if self.level == ATTENTION:
@@ -89,9 +106,22 @@ def registration_checks(summary: Mapping[str, Any]) -> tuple[RegistrationCheck, 
             check["passed"] if isinstance(check.get("passed"), bool) else None,
             bool(check.get("retried")),
             texts(check.get("reasons")),
+            _matrix(check.get("transform")),
         )
         for name, check in ((name, mapping(check)) for name, check in checks.items())
     )
+
+
+def _matrix(value: Any) -> npt.NDArray[np.float64] | None:
+    """Return a rigid 4 x 4 matrix, or nothing for anything else."""
+    try:
+        matrix = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return None
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return None
+    rigid = np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-3)
+    return matrix if rigid and np.linalg.det(matrix) > 0 else None
 
 
 def all_warnings(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -155,6 +185,16 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
     warnings += [*(w for w in all_warnings(summary) if w not in said), *problems]
     level = FAILED if failures else ATTENTION if warnings else PASSED
     return Verdict(level, tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(warnings)))
+
+
+def judge_failure(failure: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a session whose run failed and left no results."""
+    step = str(failure.get("step") or "")
+    error = str(failure.get("error") or "the reason was not recorded").rstrip(".")
+    said = [f"Failed at step {step}: {error}." if step else f"Failed before the first step: {error}."]
+    if remedy := str(failure.get("remedy") or ""):
+        said.append(f"What to do: {remedy.rstrip('.')}.")
+    return Verdict(FAILED, tuple(said), (), crashed=True)
 
 
 def _figure(value: float | None) -> str:

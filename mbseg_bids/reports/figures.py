@@ -88,6 +88,8 @@ def outline_path(labels: npt.NDArray, keep: npt.NDArray[np.bool_] | None = None)
     keep
         (rows, columns): an edge is drawn only where one of its two pixels is true here. All, if not given.
     """
+    if not labels.any():
+        return ""
     padded = np.pad(labels, 1)
     kept = np.ones(padded.shape, bool) if keep is None else np.pad(keep, 1)
     horizontal = (padded[1:] != padded[:-1]) & (kept[1:] | kept[:-1])

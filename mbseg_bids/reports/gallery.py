@@ -1,12 +1,13 @@
-"""Cards of lesions and rejected candidates, and the map of all lesions."""
+"""Cards of lesions and of rejected candidates."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mbseg_bids.clinical.counts import split_flags
 from mbseg_bids.reports.figures import (
@@ -31,6 +32,9 @@ FIELD_MM = 30.0
 """Side of a lesion's picture."""
 PROJECTION_MM = 10.0
 """Thickness of the slab of the minimum intensity projection; at least the two neighbouring slices."""
+MINIMUM_RING_MM = 2.5
+ALL_PICTURES = 10
+"""Of a lesion: three planes of three contrasts, and the projection."""
 CONTRAST_TITLES = {"T2starw": "T2*", "T2w": "T2w", "T1w": "T1w"}
 
 FLAG_SENTENCES = {
@@ -57,6 +61,7 @@ AGAINST_SENTENCES = {
     "uneven_surroundings": "tissue around it is of uneven brightness",
     "unusual_size": "very small or very large",
     "unusual_place": "in a region where mimics are frequent",
+    "unlike_in_3d": "unlike a microbleed to the network that sees the slices around it",
 }
 """For what the second look says against a candidate."""
 
@@ -71,9 +76,16 @@ class Card:
     facts: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
     pictures: tuple[tuple[str, Markup], ...]
+    """(caption, picture); the first two are the ones to look at first."""
     note: str = ""
     voxel: npt.NDArray | None = None
     """Where it is, in canonical indices."""
+    label: int = 0
+    """Its value in the label image."""
+    certainty: str = ""
+    """What the second look says: definite, possible, or nothing."""
+    radius: float = MINIMUM_RING_MM
+    """Of its ring on the map, mm."""
 
 
 def words(name: str) -> str:
@@ -82,17 +94,18 @@ def words(name: str) -> str:
 
 
 def lesion_cards(
-    rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, all_planes: bool
+    rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, n_pictures: int = ALL_PICTURES
 ) -> list[Card]:
     """Return one card a row of the lesion table, in its order, whatever of its images is missing."""
-    return [_card(row, images, prefix, all_planes=all_planes) for row in rows]
+    return [_card(row, images, prefix, n_pictures=n_pictures) for row in rows]
 
 
 def rejected_cards(
     rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, with_pictures: int
 ) -> list[Card]:
-    """Return one card a rejected candidate; only the first ``with_pictures`` have a picture."""
+    """Return one card a rejected candidate, likeliest lesion first; only the first ``with_pictures`` have a picture."""
     rejected = [row for row in rows if row.get("status") == "rejected"]
+    rejected.sort(key=lambda row: -(number(row.get("lesion_probability")) or 0.0))
     return [
         _card(row, images if n < with_pictures else None, f"{prefix}-rejected", candidate=True)
         for n, row in enumerate(rejected)
@@ -104,7 +117,7 @@ def _card(
     images: SessionImages | None,
     prefix: str,
     *,
-    all_planes: bool = False,
+    n_pictures: int = 1,
     candidate: bool = False,
 ) -> Card:
     label = int(number(row.get("index")) or 0)
@@ -114,9 +127,8 @@ def _card(
     if voxel is not None and images is not None:
         labels = images.candidates if candidate else images.lesions
         shown = labels if labels is not None else np.zeros(images.canonical.shape, np.int8)
-        pictures = tuple(_pictures(images, shown, label, voxel, f"{name}, {words(row.get('region', ''))}", all_planes))
-        if candidate:
-            pictures = pictures[:1]
+        alt = f"{name}, {words(row.get('region', ''))}"
+        pictures = tuple(islice(_pictures(images, shown, label, voxel, alt), n_pictures))
     remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
     if candidate:
         reason = row.get("reason") or "no reason given"
@@ -128,20 +140,37 @@ def _card(
         anchor=f"{prefix}-{label}",
         name=name,
         region=words(row.get("region", "n/a")),
-        facts=tuple(_facts(row)),
+        facts=tuple(_candidate_facts(row) if candidate else _facts(row)),
         remarks=tuple(remarks),
         pictures=pictures,
         note=note,
         voxel=voxel,
+        label=label,
+        certainty=row.get("certainty") or "",
+        radius=min(10.0, max(MINIMUM_RING_MM, (number(row.get("diameter_mm")) or 0.0) / 2)),
     )
+
+
+def _show(row: Mapping[str, str], column: str, digits: int, unit: str = "") -> str:
+    value = number(row.get(column))
+    return "n/a" if value is None else f"{value:.{digits}f}{unit}"
+
+
+def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield (term, value with unit) of the few measures that say why a candidate was rejected."""
+    if (row.get("lesion_probability") or "n/a") != "n/a":
+        yield "Lesion probability", _show(row, "lesion_probability", 2)
+    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (threshold {_show(row, 'ratio_threshold', 2)})"
+    yield "Network probability", f"{_show(row, 'probability_max', 2)} at most"
+    yield "Diameter", _show(row, "diameter_mm", 1, " mm")
+    yield "Voxel", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
 
 
 def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (term, value with unit) of the measures a table row has."""
 
     def show(column: str, digits: int, unit: str = "") -> str:
-        value = number(row.get(column))
-        return "n/a" if value is None else f"{value:.{digits}f}{unit}"
+        return _show(row, column, digits, unit)
 
     size = f"{show('volume_mm3', 1, ' mm³')}, {show('diameter_mm', 1, ' mm across')}"
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
@@ -177,25 +206,35 @@ def _anchor_voxel(
 
 
 def _pictures(
-    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str, all_planes: bool
+    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str
 ) -> Iterable[tuple[str, Markup]]:
-    """Yield (caption, picture): T2* first, then its projection, the other contrasts, the other planes."""
+    """Yield (caption, picture): T2* in the slice plane and its projection, then every other plane of every contrast."""
+    planes = [images.axis, *(a for a in (2, 1, 0) if a != images.axis)]
+
+    def view(name: str, axis: int) -> tuple[str, Markup]:
+        caption = f"{CONTRAST_TITLES[name]}, {PLANE_NAMES[axis]}"
+        return _one(images, name, labels, label, voxel, axis, caption, alt)
+
+    yield view("T2starw", planes[0])
+    yield _projection(images, labels, label, voxel, alt)
+    # by rows of four: one more plane of T2*, and the three planes of T2w; then the same with T1w
+    for other, name in zip(planes[1:], ("T2w", "T1w"), strict=True):
+        yield view("T2starw", other)
+        if name in images.contrasts:
+            for axis in planes:
+                yield view(name, axis)
+
+
+def _projection(
+    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str
+) -> tuple[str, Markup]:
     axis = images.axis
-    plane = PLANE_NAMES[axis]
-    yield _one(images, "T2starw", labels, label, voxel, axis, f"T2*, {plane}", alt)
-    if not all_planes:
-        return
     slab = max(1, int(PROJECTION_MM / 2 / images.spacing[axis]))
     around = [slice(None)] * 3
     around[axis] = slice(max(0, voxel[axis] - slab), voxel[axis] + slab + 1)
     slices = images.contrasts["T2starw"][tuple(around)]
     caption = f"T2*, minimum of {slices.shape[axis]} slices"
-    yield _one(images, "T2starw", labels, label, voxel, axis, caption, alt, section=slices.min(axis=axis))
-    for name in ("T2w", "T1w"):
-        if name in images.contrasts:
-            yield _one(images, name, labels, label, voxel, axis, f"{CONTRAST_TITLES[name]}, {plane}", alt)
-    for other in (a for a in (2, 1, 0) if a != axis):
-        yield _one(images, "T2starw", labels, label, voxel, other, f"T2*, {PLANE_NAMES[other]}", alt)
+    return _one(images, "T2starw", labels, label, voxel, axis, caption, alt, section=slices.min(axis=axis))
 
 
 def _one(
@@ -222,41 +261,3 @@ def _one(
         Layer("contour", path=outline_path(around == label)),
     ]
     return caption, picture(layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM)
-
-
-def lesion_map(cards: Sequence[Card], images: SessionImages) -> list[Markup]:
-    """Return sagittal, coronal and axial projections of the brain with one ring a lesion, linked to its card."""
-    return [_glass(cards, images, axis) for axis in (0, 1, 2)]
-
-
-def _glass(cards: Sequence[Card], images: SessionImages, axis: int) -> Markup:
-    brain, t2star = images.extent, images.contrasts["T2starw"]
-    depth = np.maximum(brain.sum(axis=axis), 1)
-    mean = to_plane(np.where(brain, t2star, 0).sum(axis=axis) / depth)
-    silhouette = to_plane(brain.any(axis=axis))
-    pixel = pixel_size(images.spacing, axis)
-    rows, columns = (_span(silhouette.any(axis=1 - a), 6 / pixel[a]) for a in (0, 1))
-    grey = to_grey(mean[rows, columns], (0.0, float(mean.max()) * 1.25))
-    layers = [
-        Layer("smooth", image=encode_image(grey)),
-        Layer("brain", path=outline_path(silhouette[rows, columns])),
-    ]
-    rings = []
-    for card in cards:
-        if card.voxel is None:
-            continue
-        row, column = plane_position(card.voxel, images.canonical.shape, axis)
-        x, y = (column - columns.start + 0.5) * pixel[1], (row - rows.start + 0.5) * pixel[0]
-        rings.append(
-            f'<a href="#{escape(card.anchor)}"><circle class="ring" cx="{x:.4g}" cy="{y:.4g}" r="3.2">'
-            f"<title>{escape(card.name)}, {escape(card.region)}</title></circle></a>"
-        )
-    alt = f"{PLANE_NAMES[axis]} projection of the brain with {len(rings)} lesions"
-    return picture(layers, grey.shape, pixel, alt, plane_marks(axis), "".join(rings))
-
-
-def _span(inside: npt.NDArray[np.bool_], margin: float) -> slice:
-    where = np.flatnonzero(inside)
-    if not where.size:
-        return slice(0, inside.size)
-    return slice(max(0, int(where[0] - margin)), min(inside.size, int(where[-1] + margin) + 1))

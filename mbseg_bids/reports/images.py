@@ -1,7 +1,7 @@
 """The images of a session, brought to canonical axes on the grid of its T2*-weighted image."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,8 @@ class SessionImages:
         Display range of each contrast.
     brain, regions, lesions, candidates
         Masks and labels, where found.
+    before
+        T1w and T2w as they lie by their headers alone, where that can be told.
     """
 
     native: Volume
@@ -38,6 +40,7 @@ class SessionImages:
     regions: npt.NDArray | None
     lesions: npt.NDArray | None
     candidates: npt.NDArray | None
+    before: Mapping[str, npt.NDArray] = field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -79,10 +82,13 @@ def voxels_of(label: int, labels: npt.NDArray | None, boxes: list[tuple[slice, .
     return np.argwhere(labels[box] == label) + [axis.start for axis in box]
 
 
-def load_images(files: SessionFiles, without: Collection[str] = ()) -> SessionImages | None:
+def load_images(
+    files: SessionFiles, without: Collection[str] = (), transforms: Mapping[str, npt.NDArray] | None = None
+) -> SessionImages | None:
     """Read what the report shows; nothing without a T2* image. What is missing is noted in ``files.problems``.
 
-    ``without`` names contrasts that the session does not have: they are not looked for.
+    ``without`` names contrasts that the session does not have: they are not looked for. ``transforms`` gives 4 x 4
+    matrices by contrast that take its points to points of T2*, RAS+ mm.
     """
     native = files.volume("desc-preproc_T2starw.nii.gz", "T2*-weighted image")
     lesions = files.volume("space-T2starw_seg-CMB_dseg.nii.gz", "image of lesion labels", labels=True)
@@ -100,6 +106,7 @@ def load_images(files: SessionFiles, without: Collection[str] = ()) -> SessionIm
     if native is None:
         return None
     canonical = to_canonical(native)
+    before = _before(files, canonical, others, transforms or {})
     contrasts = {"T2starw": canonical.data}
     contrasts |= {n: sample_on(to_canonical(v), canonical, order=1) for n, v in others.items() if v is not None}
     found = {
@@ -116,4 +123,27 @@ def load_images(files: SessionFiles, without: Collection[str] = ()) -> SessionIm
         regions=found["regions"],
         lesions=found["lesions"],
         candidates=found["candidates"],
+        before=before,
     )
+
+
+def _before(
+    files: SessionFiles,
+    canonical: Volume,
+    registered: Mapping[str, Volume | None],
+    transforms: Mapping[str, npt.NDArray],
+) -> dict[str, npt.NDArray]:
+    """Return the contrasts as their headers alone would place them on T2*.
+
+    T1w is written on its own grid. T2w is written registered only; that is moved back by its transform, and is black
+    where T2* did not reach.
+    """
+    found = {}
+    for name, volume in registered.items():
+        own = files.exact("desc-preproc_T1w.nii.gz") if name == "T1w" else None
+        source = files.read_volume(own, "T1w image") if own is not None and volume is not None else None
+        if source is None and volume is not None and name in transforms:
+            source = Volume(volume.data, np.linalg.inv(transforms[name]) @ volume.affine)
+        if source is not None:
+            found[name] = sample_on(source, canonical, order=1)
+    return found

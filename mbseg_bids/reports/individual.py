@@ -1,8 +1,9 @@
 """The report of one participant: a single HTML file made from the files of the output directory alone."""
 
-import os
+import base64
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.files import write_text
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
-from mbseg_bids.reports import gallery, mosaics
+from mbseg_bids.reports import gallery, glass, mosaics, steps
 from mbseg_bids.reports.facts import (
     RegistrationCheck,
     Verdict,
@@ -23,6 +25,7 @@ from mbseg_bids.reports.facts import (
     contrast,
     contrasts_used,
     judge,
+    judge_failure,
     mapping,
     missing_contrasts,
     registration_checks,
@@ -51,15 +54,16 @@ SIZE_LIMIT = 15_000_000
 class Detail:
     """How many pictures a report has."""
 
-    all_planes: bool
+    lesion_pictures: int
     rejected_pictures: int
     said: str = ""
 
 
 DETAILS = (
-    Detail(True, 150),
-    Detail(False, 40, "To keep this file small, each lesion has one picture only."),
-    Detail(False, 0, "To keep this file small, each lesion has one picture and rejected candidates have none."),
+    Detail(gallery.ALL_PICTURES, 150),
+    Detail(2, 80, "To keep this file small, each lesion has two pictures: T2* and its projection."),
+    Detail(1, 40, "To keep this file small, each lesion has one picture only."),
+    Detail(1, 0, "To keep this file small, each lesion has one picture and rejected candidates have none."),
 )
 """From the richest report to the smallest."""
 
@@ -76,8 +80,11 @@ class Section:
     cards: list[gallery.Card]
     rejected: list[gallery.Card]
     rejected_known: bool
-    lesion_map: list[Markup]
+    lesion_map: glass.LesionMap | None
     alignment: list[mosaics.Sheet]
+    flickers: list[mosaics.Sheet]
+    no_flickers: str
+    """Why there are none, or not of every contrast."""
     glance: list[mosaics.Sheet]
     masks: list[mosaics.Sheet]
     contrasts: str
@@ -89,7 +96,8 @@ class Section:
     weights: list[tuple[str, str]]
     search: list[tuple[str, str]]
     software: list[tuple[str, str]]
-    durations: list[tuple[str, str]]
+    steps: list[steps.Step]
+    traceback: list[str]
 
 
 def build_individual_report(output_dir: Path, participant: str) -> Path:
@@ -114,7 +122,7 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
         page = render_individual(output_dir, label, sections, detail)
         if len(page.encode()) <= SIZE_LIMIT:
             break
-    return write_atomically(output_dir / f"sub-{label}.html", page)
+    return write_text(output_dir / f"sub-{label}.html", page)
 
 
 def render_individual(output_dir: Path, label: str, sections: list[Section], detail: Detail) -> str:
@@ -133,8 +141,26 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
             pattern_caveat=PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
+            script=script("report.js"),
         )
     )
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script inside a page, and what lets the page run this one and no other."""
+
+    text: Markup
+    policy: str
+    """Source for the page's ``script-src``: the hash of the text."""
+
+
+@cache
+def script(name: str) -> Script:
+    """Return a script of the templates folder."""
+    text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Script(Markup(text), f"'sha256-{digest}'")
 
 
 @cache
@@ -149,27 +175,34 @@ def environment() -> jinja2.Environment:
     )
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
-    return path
+def section_anchor(label: str) -> str:
+    """Return the name of a session's section within the page: ``sub-X`` or ``sub-X_ses-Y``, letters and digits only."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", label)
 
 
 def _section(files: SessionFiles, detail: Detail) -> Section:
+    failure = files.failure()
     summary = files.summary()
+    anchor = section_anchor(files.key.prefix)
+    if failure and files.find("space-T2starw_seg-CMB_dseg.tsv") is None:
+        section = _facts(files, summary, table_found=False)
+        return replace(
+            section, anchor=anchor, verdict=judge_failure(failure), traceback=list(texts(failure.get("traceback")))
+        )
     if not files.finished:
-        files.note("This session is not marked as finished: it is still running, or it failed. Results may be partial.")
+        running = (
+            "it is being computed, or its run was stopped" if files.at_work else "it is still running, or it failed"
+        )
+        files.note(f"This session is not marked as finished: {running}. Results may be partial.")
     lesions = files.table("space-T2starw_seg-CMB_dseg.tsv", LESION_COLUMNS, "lesion table")
     candidates = files.table("space-T2starw_seg-CMBcandidates_dseg.tsv", CANDIDATE_COLUMNS, "table of candidates")
-    images = load_images(files, missing_contrasts(summary))
+    transforms = {c.moving: c.transform for c in registration_checks(summary) if c.transform is not None}
+    images = load_images(files, missing_contrasts(summary), transforms)
     rows = lesions or []
     counts = _counts(rows, candidates or [], files) if lesions is not None else None
     _compare(rows if counts is not None else None, images, summary, files)
-    anchor = re.sub(r"[^A-Za-z0-9_-]", "", files.key.prefix)
-    cards = gallery.lesion_cards(rows, images, prefix=anchor, all_planes=detail.all_planes)
+    cards = gallery.lesion_cards(rows, images, prefix=anchor, n_pictures=detail.lesion_pictures)
+    on_map = glass.lesion_map(cards, files, images)
     alignment, glance = mosaics.alignment_sheets(images) if images else ([], [])
     return replace(
         _facts(files, summary, table_found=counts is not None),
@@ -180,11 +213,21 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
             candidates or [], images, prefix=anchor, with_pictures=detail.rejected_pictures
         ),
         rejected_known=candidates is not None,
-        lesion_map=gallery.lesion_map(cards, images) if images else [],
+        lesion_map=on_map,
         alignment=alignment,
+        flickers=mosaics.flicker_sheets(images) if images else [],
+        no_flickers=_without_before(images),
         glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
+
+
+def _without_before(images: SessionImages | None) -> str:
+    """Return a sentence on the contrasts whose place before the registration is not known."""
+    lacking = [n for n in CONTRASTS[1:] if images is not None and n in images.contrasts and n not in images.before]
+    if not lacking:
+        return ""
+    return f"How {' and '.join(lacking)} lay before the registration was not recorded, so it is not shown."
 
 
 def _counts(rows: list[dict[str, str]], candidates: list[dict[str, str]], files: SessionFiles) -> LesionCounts | None:
@@ -232,8 +275,10 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         cards=[],
         rejected=[],
         rejected_known=False,
-        lesion_map=[],
+        lesion_map=None,
         alignment=[],
+        flickers=[],
+        no_flickers="",
         glance=[],
         masks=[],
         contrasts=contrasts_sentence(summary),
@@ -244,11 +289,16 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
             for name, value in mapping(mapping(summary.get("anatomy")).get("region_ml")).items()
             if (ml := number(value)) is not None
         },
-        settings=_flat(settings),
-        weights=_flat(weights) if weights else [("name", str(detection["weights"]))] if "weights" in detection else [],
-        search=_flat(mapping(detection.get("search"))),
-        software=_flat(mapping(summary.get("software"))),
-        durations=_durations(summary),
+        settings=steps.flat(settings),
+        weights=steps.flat(weights)
+        if weights
+        else [("name", str(detection["weights"]))]
+        if "weights" in detection
+        else [],
+        search=steps.flat(mapping(detection.get("search"))),
+        software=steps.flat(mapping(summary.get("software"))),
+        steps=steps.steps_taken(summary),
+        traceback=[],
     )
 
 
@@ -273,37 +323,6 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     if spacing and None not in spacing:
         geometry.append(" × ".join(f"{mm:.3g}" for mm in spacing) + " mm")
     return gallery.CONTRAST_TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
-
-
-def _flat(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a nested mapping as (dotted name, value) texts."""
-    return [(name, f"{v:.6g}" if isinstance(v, float) else short_path(v)) for name, v in _leaves(table)]
-
-
-def _leaves(table: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{start}{key}.")
-        else:
-            yield f"{start}{key}", value
-
-
-def _durations(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (step, time) of every step whose time was recorded."""
-    parts = {"": mapping(summary.get("durations"))}
-    for part in ("anatomy", "detection"):
-        found = mapping(summary.get(part))
-        times = next((found[key] for key in ("seconds", "durations", "duration_s", "times") if key in found), None)
-        if part not in parts[""] and times is not None:
-            parts[f"{part}."] = times if isinstance(times, Mapping) else {"all": times}
-    return [(name, _seconds(value)) for start, times in parts.items() for name, value in _leaves(times, start)]
-
-
-def _seconds(value: Any) -> str:
-    seconds = number(value)
-    if seconds is None:
-        return str(value)
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
 def _methods(path: Path) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Sheets of planes over the whole head: alignment of the contrasts, brain mask, regions."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,8 @@ class Sheet:
     caption: str
     svg: Markup
     other: str = ""
+    before: bool = False
+    """Whether it also holds the image as its header alone would place it."""
 
 
 def alignment_sheets(images: SessionImages) -> tuple[list[Sheet], list[Sheet]]:
@@ -79,6 +82,53 @@ def _alignment(images: SessionImages, name: str, plan: Mosaic) -> Sheet:
         _draw(layers, plan, f"Edges of the registered {name} image over {len(plan.indices)} planes of T2*"),
         other=name,
     )
+
+
+def flicker_sheets(images: SessionImages) -> list[Sheet]:
+    """Return, for each of T1w and T2w, planes of T2* above the same planes of the contrast before and after.
+
+    The edges drawn are those of T2* in both rows: where they run beside the anatomy, the two are not aligned.
+    """
+    plan = plan_mosaic(images.extent, images.spacing, images.axis, frame=images.head, n_planes=6)
+    t2star, brain = (np.take(a, plan.indices, plan.axis) for a in (images.contrasts["T2starw"], images.extent))
+    sign, strong = strong_edges(t2star, images.spacing, plan.axis, brain)
+    shown = replace(plan, indices=tuple(range(len(plan.indices))))
+    edges = outline_path(shown.sheet(sign, average=False), shown.sheet(strong, average=False) & plan.inner())
+    return [_flicker(images, name, plan, edges) for name in ("T1w", "T2w") if name in images.before]
+
+
+def _flicker(images: SessionImages, name: str, plan: Mosaic, edges: str) -> Sheet:
+    rows = plan.tile_shape()[0]
+
+    def both(volume: npt.NDArray) -> str:
+        above = to_grey(plan.sheet(images.contrasts["T2starw"]), images.windows["T2starw"])
+        below = to_grey(plan.sheet(volume), images.windows[name])
+        return encode_image(np.concatenate([above, below]), "JPEG")
+
+    height = rows * plan.pixel[0]
+    layers = [
+        Layer("smooth", image=both(images.contrasts[name])),
+        Layer("smooth before", image=both(images.before[name])),
+        Layer("edge", path=edges),
+        Layer("edge", path=_moved_down(edges, rows)),
+    ]
+    shape = (2 * rows, plan.tile_shape()[1] * len(plan.indices))
+    title = '<text class="mark" font-size="9" x="3" y="{:.4g}">{}</text>'
+    extra = mosaic_marks(plan) + title.format(10, "T2*") + title.format(height + 10, name)
+    alt = f"{len(plan.indices)} planes of T2* above the same planes of {name}, with the edges of T2* over both"
+    return Sheet(
+        f"{name} before and after",
+        f"Above T2*, below {name}; the edges of T2* are drawn over both.",
+        picture(layers, shape, plan.pixel, alt, extra=extra),
+        other=name,
+        before=True,
+    )
+
+
+def _moved_down(path: str, rows: int) -> str:
+    """Return path data of absolute M, H and V commands, moved down by so many pixels."""
+    moved = re.sub(r"M(\d+) (\d+)", lambda m: f"M{m[1]} {int(m[2]) + rows}", path)
+    return re.sub(r"V(\d+)", lambda m: f"V{int(m[1]) + rows}", moved)
 
 
 def brain_sheet(images: SessionImages) -> Sheet | None:

@@ -8,6 +8,7 @@ import os
 import re
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ def _natural(text: str) -> tuple:
 
 
 def find_sessions(output_dir: Path, participant: str | None = None) -> list[SessionKey]:
-    """List the sessions that left a summary in ``logs/`` or a folder with files, of one participant or of all."""
+    """List the sessions that left a summary or a mark in ``logs/``, or files, of one participant or of all."""
     label = participant.removeprefix("sub-") if participant else None
     found = set()
-    for path in (output_dir / "logs").glob("sub-*_summary.json"):
-        match = re.fullmatch(r"sub-([^_]+)(?:_ses-([^_]+))?_summary\.json", path.name)
+    for path in (output_dir / "logs").glob("sub-*"):
+        match = re.fullmatch(r"sub-([^_]+)(?:_ses-([^_]+))?_(?:summary\.json|failure\.json|incomplete\.txt)", path.name)
         if match:
             found.add(SessionKey(match[1], match[2] or ""))
     for anat in [*output_dir.glob("sub-*/anat"), *output_dir.glob("sub-*/ses-*/anat")]:
@@ -78,16 +79,28 @@ class SessionFiles:
 
     def find(self, ending: str) -> Path | None:
         """Return the session's file whose name ends so (``seg-CMB_dseg.tsv``), the first by name if several."""
-        folder = self.output_dir / f"sub-{self.key.participant}"
-        folder = (folder / f"ses-{self.key.session}" if self.key.session else folder) / "anat"
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            return None
-        found = sorted(n for n in names if n.startswith(f"{self.key.prefix}_") and n.endswith(f"_{ending}"))
+        found = sorted(n for n in self._names if n.endswith(f"_{ending}"))
         if len(found) > 1:
             self.note(f"{len(found)} files end in {ending}; {found[0]} is shown.")
-        return folder / found[0] if found else None
+        return self.folder / found[0] if found else None
+
+    def exact(self, rest: str) -> Path | None:
+        """Return the session's file ``sub-X[_ses-Y]_<rest>``, if there is one."""
+        name = f"{self.key.prefix}_{rest}"
+        return self.folder / name if name in self._names else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the images and tables of the session are."""
+        folder = self.output_dir / f"sub-{self.key.participant}"
+        return (folder / f"ses-{self.key.session}" if self.key.session else folder) / "anat"
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        try:
+            return frozenset(n for n in os.listdir(self.folder) if n.startswith(f"{self.key.prefix}_"))
+        except OSError:
+            return frozenset()
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the problems, once."""
@@ -98,6 +111,17 @@ class SessionFiles:
     def finished(self) -> bool:
         """Whether the mark that a run writes last is there."""
         return (self.output_dir / "logs" / f"{self.key.prefix}_done.json").is_file()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the mark is there that a run keeps while it computes the session, or left when it was killed."""
+        return (self.output_dir / "logs" / f"{self.key.prefix}_incomplete.txt").is_file()
+
+    def failure(self) -> dict[str, Any]:
+        """Return what a run wrote about its failure; empty where there is none, or the session is finished since."""
+        path = self.output_dir / "logs" / f"{self.key.prefix}_failure.json"
+        content = self._json(path) if path.is_file() and not self.finished else None
+        return content if isinstance(content, dict) else {}
 
     def summary(self) -> dict[str, Any]:
         """Return the facts the run wrote into ``logs/``; empty if there are none."""
@@ -134,6 +158,10 @@ class SessionFiles:
         if path is None:
             self.note(f"The {what} was not found.")
             return None
+        return self.read_volume(path, what, labels=labels)
+
+    def read_volume(self, path: Path, what: str, *, labels: bool = False) -> Volume | None:
+        """Return the image of a file like :meth:`volume`."""
         try:
             image = nib.load(path)
             data = image.get_fdata(dtype=np.float32, caching="unchanged")

@@ -2,11 +2,18 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
+from mbseg_bids import __version__
 from mbseg_bids.bids.validation import read_description
 from mbseg_bids.cli import app
+from mbseg_bids.cli.parser import build_parser
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 THREE = [f"sub-01/anat/sub-01_{contrast}.nii.gz" for contrast in ("T1w", "T2w", "T2starw")]
 
@@ -83,3 +90,31 @@ def test_tasks_of_an_array_share_an_output_folder(run, job, fake_parts, tmp_path
     assert run("inputs/data/BIDS", "outputs", "group")[0] == 0
     table = (job / "outputs/phenotype/microbleeds.tsv").read_text().splitlines()
     assert [row.split("\t")[0] for row in table] == ["participant_id", "sub-01", "sub-02"]
+
+
+def test_the_babs_configuration_has_options_that_exist():
+    config = yaml.safe_load((EXAMPLES / "babs" / "mbseg.yaml").read_text())
+    options = {option for action in build_parser()._actions for option in action.option_strings}
+    given = config["bids_app_args"]
+    assert {key for key in given if key.startswith("-")} <= options
+    assert {value for key, value in given.items() if key.endswith("_FLAG")} <= options
+    assert config["zip_foldernames"] == {"mbseg": __version__.replace(".", "-")}
+    assert config["alert_log_messages"] == {"stderr": ["mbseg-bids failed:"]}
+
+
+def test_versions_in_the_container_recipes_are_that_of_the_package():
+    root = EXAMPLES.parent
+    assert f"\nARG VERSION={__version__}\n" in (root / "Dockerfile").read_text()
+    recipe = (root / "singularity.def").read_text()
+    assert set(re.findall(r"(?:version |mbseg-bids[: ])(\d+\.\d+\.\d+)", recipe)) == {__version__}
+
+
+def test_images_hold_what_is_needed_and_no_more():
+    """What the Dockerfile copies from the checkout is let through by .dockerignore."""
+    root = EXAMPLES.parent
+    copied = set()
+    for line in re.findall(r"^COPY (?!--from)(.*)$", (root / "Dockerfile").read_text(), re.MULTILINE):
+        copied |= set(line.split()[:-1])
+    let_through = {line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_through
+    assert all((root / name).exists() for name in copied)

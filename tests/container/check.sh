@@ -6,15 +6,16 @@
 #
 # It prints one OK or FAIL line for each check, and ends with status 1 if any failed. Settings, as environment variables:
 #   WORK             folder for images, data and logs                     (mbseg-container in TMPDIR)
-#   STEPS            which of: lint image apptainer                       (all)
+#   STEPS            which of: lint build run apptainer                   (all)
 #   TORCH            cuda or cpu, the build argument                      (cpu)
 #   TORCH_CPU_INDEX  where a CPU-only torch is found, the build argument  (a folder of pip's find-links, else its default)
+#   BUILD_OPTIONS    more options of podman build, such as --no-cache     (none)
 #   BASE_IMAGE       a base that podman has or can pull, else a Debian is made under this name
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 REPO=$(cd "$HERE/../.." && pwd)
 WORK=${WORK:-${TMPDIR:-/tmp}/mbseg-container}
-STEPS=" ${STEPS:-lint image apptainer} "
+STEPS=" ${STEPS:-lint build run apptainer} "
 TORCH=${TORCH:-cpu}
 BASE_IMAGE=${BASE_IMAGE:-docker.io/library/debian:bookworm-slim}
 IMAGE=localhost/mbseg-bids:check
@@ -116,9 +117,11 @@ fi
 
 check "tools" install_tools podman runc debootstrap iptables catatonit ca-certificates python3-venv || exit 1
 configure_engine
-if wanted image; then
+if wanted build; then
   check "base image $BASE_IMAGE" make_base || exit 1
   check "build, TORCH=$TORCH" build_image $IMAGE || exit 1
+fi
+if wanted run; then
   podman image inspect $IMAGE --format '{{.Size}}' | awk '{ printf "     image size: %.2f GB\n", $1 / 1e9 }'
   check "label and program tell the same version" labelled
   check "nothing of the build's secrets is left in the image" no_secret

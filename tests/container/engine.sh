@@ -58,7 +58,8 @@ build_image() {  # TAG: the Dockerfile of this checkout, with this machine's pip
   [ -d "$links" ] && [ -z "${TORCH_CPU_INDEX+set}" ] && TORCH_CPU_INDEX=
   [ -z "${TORCH_CPU_INDEX+set}" ] || options+=(--build-arg "TORCH_CPU_INDEX=$TORCH_CPU_INDEX")
   revision=$(git -C "$REPO" rev-parse --short HEAD 2> /dev/null || echo unknown)
-  podman build --network=host --pull=missing --format docker "${options[@]}" \
+  # shellcheck disable=SC2086
+  podman build ${BUILD_OPTIONS:-} --network=host --pull=missing --format docker "${options[@]}" \
     --secret "id=pip_conf,src=$WORK/secrets/pip.conf" --secret "id=ca_bundle,src=$WORK/secrets/ca_bundle.crt" \
     --build-arg "BASE_IMAGE=$BASE_IMAGE" --build-arg "TORCH=$TORCH" --build-arg "REVISION=$revision" \
     --tag "$tag" --file "$REPO/Dockerfile" "$REPO"

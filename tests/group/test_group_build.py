@@ -1,5 +1,8 @@
 import json
+import re
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 from fake_output import fake_arrays, fake_summary, lesion_rows, write_session
@@ -133,7 +136,7 @@ def test_failed_registration_is_flagged_named_and_first_on_the_page(tmp_path):
     assert read["n_warnings"].tolist() == ["0", "2"]
     assert result.problems == ("sub-02: T1w to T2* registration failed its check.",)
     page = result.page.read_text()
-    body = page[page.index("<tbody>") :]
+    body = page[page.index('<table class="sessions">') :]
     assert body.index("sub-02") < body.index("sub-01")
     assert "1 complete session without a failed check: 3 microbleeds" in page
 
@@ -206,7 +209,7 @@ def test_hostile_strings_are_text(tmp_path):
     write_session(tmp_path, summary=summary, images=False)
     (tmp_path / "participants.tsv").write_text(f"participant_id\t{hostile}\nsub-01\ta\nsub-01\t{hostile}\n")
     page = build_group(tmp_path).page.read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert "&lt;script&gt;" in page
     assert "http:" not in page
     assert "https:" not in page
@@ -214,11 +217,14 @@ def test_hostile_strings_are_text(tmp_path):
 
 def test_unlike_scans_are_not_pooled_without_a_word(tmp_path):
     write_session(tmp_path, "01", images=False)
-    assert "unlike T2* acquisitions" not in build_group(tmp_path).page.read_text()
+    assert "kinds of scan" not in build_group(tmp_path).page.read_text()
     summary = fake_summary("02")
     summary["inputs"]["T2starw"]["metadata"]["MagneticFieldStrength"] = 1.5
     write_session(tmp_path, "02", summary=summary, images=False)
-    assert "2 unlike T2* acquisitions" in build_group(tmp_path).page.read_text()
+    page = build_group(tmp_path).page.read_text()
+    assert "2 kinds of scan: the charts below pool them" in page
+    by_acquisition = page[page.index("By acquisition") : page.index("By scanner")]
+    assert by_acquisition.count("<td>T2starw, ") == 2
 
 
 def test_no_session_gives_an_empty_table(tmp_path):
@@ -242,15 +248,126 @@ def test_a_thousand_sessions_fifty_broken(tmp_path):
         (anat / f"{name}_space-T2starw_seg-CMBcandidates_dseg.tsv").write_text("index\n")
     result = build_group(tmp_path)
     assert (result.n_sessions, result.n_complete, len(result.problems)) == (1000, 950, 50)
+    assert {p.split(":")[0] for p in result.problems} == {f"sub-{n:04d}" for n in range(0, 1000, 20)}
+    assert len(result.lesions.read_text().splitlines()) == 1 + 950 * len(ROWS)
 
 
 def test_sessions_with_unlike_contrasts_are_told_apart(tmp_path):
     write_session(tmp_path, "01", images=False)
     page = table(tmp_path)[0].page.read_text()
-    assert "unlike contrasts" not in page
+    assert "kinds of scan" not in page
     summary = fake_summary("02", missing_contrasts=["T2w"])
     del summary["inputs"]["T2w"]
     write_session(tmp_path, "02", images=False, summary=summary)
     result, read = table(tmp_path)
     assert read["contrasts"].tolist() == ["T2starw,T2w,T1w", "T2starw,T1w"]
-    assert "1 on T2starw, T1w; 1 on T2starw, T2w, T1w." in result.page.read_text()
+    assert "1 on T2starw, T1w; 1 on T2starw, T2w, T1w" in result.page.read_text()
+
+
+def test_every_lesion_of_every_session_has_a_row_that_says_whose_it_is(tmp_path):
+    write_session(tmp_path, "01", "1", images=False)
+    write_session(tmp_path, "02", images=False)
+    write_session(tmp_path, "03", rows=[], images=False)
+    summary = fake_summary("04")
+    summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"] = False
+    write_session(tmp_path, "04", summary=summary, rows=ROWS[:1], images=False)
+    result = build_group(tmp_path)
+    lesions = pd.read_csv(result.lesions, sep="\t", dtype=str, keep_default_na=False)
+    assert lesions["participant_id"].tolist() == ["sub-01"] * 3 + ["sub-02"] * 3 + ["sub-04"]
+    assert lesions["session_id"].tolist() == ["ses-1"] * 3 + ["n/a"] * 4
+    assert lesions["registration_passed"].tolist() == ["true"] * 6 + ["false"]
+    assert lesions["name"].tolist()[:3] == [row["name"] for row in ROWS]
+    assert float(lesions["volume_mm3"][0]) == ROWS[0]["volume_mm3"]
+    assert set(lesions["x_template_mm"]) == {"n/a"}
+    described = json.loads(result.lesions.with_suffix(".json").read_text())
+    assert set(lesions.columns) == set(described) - {"MeasurementToolMetadata"}
+    assert all(described[name]["Description"] for name in lesions.columns)
+
+
+def test_prevalence_is_the_part_of_participants_and_places_go_into_the_table(tmp_path):
+    labels = np.zeros((4, 5, 6), np.int16)
+    affine = np.diag([2.0, 2, 2, 1])
+    where = {("01", "1"): (1, 1, 1), ("01", "2"): (1, 1, 1), ("02", ""): (3, 4, 5), ("03", ""): (0, 0, 0)}
+    for (participant, session), voxel in where.items():
+        summary = fake_summary(participant, session)
+        if participant == "03":  # it failed its check, and stays out
+            summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"] = False
+        anat = write_session(tmp_path, participant, session, summary=summary, rows=ROWS[:1], images=False)
+        mask = labels.copy()
+        mask[voxel] = 1
+        prefix = f"sub-{participant}" + (f"_ses-{session}" if session else "")
+        nib.save(nib.Nifti1Image(mask, affine), anat / f"{prefix}_space-MNI152NLin2009aSym_seg-CMB_dseg.nii.gz")
+    result = build_group(tmp_path)
+    values = np.asarray(nib.load(result.prevalence_map).dataobj)
+    assert {tuple(v): values[tuple(v)] for v in np.argwhere(values)} == {(1, 1, 1): 0.5, (3, 4, 5): 0.5}
+    facts = json.loads(result.prevalence_map.with_name(f"{result.prevalence_map.name[:-7]}.json").read_text())
+    assert (facts["NumberOfParticipants"], facts["NumberOfSessions"]) == (2, 3)
+    lesions = pd.read_csv(result.lesions, sep="\t", dtype=str, keep_default_na=False)
+    places = lesions[["participant_id", "x_template_mm", "y_template_mm", "z_template_mm"]].values.tolist()
+    assert places == [["sub-01", "2", "2", "2"]] * 2 + [["sub-02", "6", "8", "10"], ["sub-03", "n/a", "n/a", "n/a"]]
+    first = result.prevalence_map.read_bytes()
+    assert build_group(tmp_path).prevalence_map.read_bytes() == first
+
+
+def test_failed_running_and_unknown_participants_are_named_with_their_state(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    failure = {"step": "detection classify", "error": "out of memory"}
+    (tmp_path / "logs" / "sub-02_failure.json").write_text(json.dumps(failure))
+    (tmp_path / "logs" / "sub-03_incomplete.txt").write_text("at work")
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t70\nsub-04\t71\n")
+    result, read = table(tmp_path)
+    assert read["status"].tolist() == ["complete", "failed", "missing_table", "not_started"]
+    assert read["age"].tolist() == ["70", "n/a", "n/a", "71"]
+    assert result.problems[0] == "sub-02: failed at step detection classify: out of memory."
+    assert "Its run is at work, or was stopped." in result.problems[1]
+    assert "sub-04: listed in participants.tsv" in result.problems[-1]
+    page = result.page.read_text()
+    assert "<strong>1 failed</strong>: sub-02" in page
+    assert "<strong>1 not started</strong>: sub-04" in page
+
+
+def cohort(output_dir, counts, brains, field=3):
+    for n, (count, brain) in enumerate(zip(counts, brains, strict=True)):
+        name = f"{field}{n:02d}".replace(".", "x")
+        summary = fake_summary(name)
+        summary["anatomy"]["brain_ml"] = {"T1w": brain}
+        summary["inputs"]["T2starw"]["metadata"]["MagneticFieldStrength"] = field
+        rows = [ROWS[0] | {"index": i + 1} for i in range(count)]
+        write_session(output_dir, name, summary=summary, rows=rows, images=False)
+
+
+def test_outliers_are_found_among_like_scans_only_and_come_first(tmp_path):
+    brains = [1400, 1410, 1420, 1430, 1440, 1450, 1460, 1470]
+    cohort(tmp_path, [0, 0, 1, 0, 2, 0, 0, 40], [*brains[:6], 700, 1470])
+    cohort(
+        tmp_path, [40, 41, 40, 39], [700] * 4, field=1.5
+    )  # many, but usual there
+    result, read = table(tmp_path)
+    found = {row["participant_id"]: row["outlier"] for _, row in read.iterrows() if row["outlier"] != "n/a"}
+    assert found == {"sub-306": "smaller_brain", "sub-307": "more_microbleeds"}
+    page = result.page.read_text()
+    looks = page[page.index("Look at these first") : page.index("<h2>Counts")]
+    assert re.findall(r"sub-\d+", looks) == ["sub-306", "sub-307"]
+    body = page[page.index('<table class="sessions">') :]
+    assert re.findall(r"sub-\w+", body)[:2] == ["sub-306", "sub-307"]
+
+
+def test_few_sessions_have_no_outlier(tmp_path):
+    cohort(tmp_path, [0, 0, 0, 0, 0, 0, 90], [1400] * 7)
+    assert set(table(tmp_path)[1]["outlier"]) == {"n/a"}
+
+
+def test_counts_by_site_come_from_the_column_of_the_input(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    write_session(tmp_path, "02", rows=[], images=False)
+    (tmp_path / "participants.tsv").write_text("participant_id\tSite\nsub-01\tA&B\nsub-02\tC\n")
+    page = build_group(tmp_path).page.read_text()
+    by_site = page[page.index("By site") : page.index("Where they are")]
+    assert re.findall(r"<tr><td>(.*?)</td><td class=.number.>(\d+)<", by_site) == [("A&amp;B", "1"), ("C", "1")]
+
+
+def test_overdispersion_is_told(tmp_path):
+    cohort(tmp_path, [0, 0, 0, 12], [1400] * 4)
+    page = build_group(tmp_path).page.read_text()
+    assert '<td class="number">25 %</td><td class="number">0</td><td class="number">3.00</td>' in page
+    assert '<td class="number">12.0</td>' in page  # variance 36, mean 3

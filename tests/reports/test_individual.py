@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 import re
@@ -12,8 +13,11 @@ import pytest
 from fake_output import LESIONS_MM, fake_arrays, fake_summary, lesion_rows, write_session
 from PIL import Image
 
-from mbseg_bids.reports import individual
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.reports import glass, individual
+from mbseg_bids.reports.images import load_images
 from mbseg_bids.reports.individual import build_individual_report
+from mbseg_bids.reports.session_files import SessionFiles, SessionKey
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 VOID = {"meta", "br", "input", "img", "link", "hr"}
@@ -40,7 +44,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     def of(self, tag, css=None):
@@ -101,7 +105,7 @@ def test_what_needs_attention_comes_first_then_the_asked_order(good):
         "Brain mask and regions",
         "Inputs",
         "Parameters",
-        "Time taken",
+        "Time and memory of each step",
         "Methods",
     ]
     body = good.prose[good.prose.index("All checks passed") :]
@@ -110,7 +114,6 @@ def test_what_needs_attention_comes_first_then_the_asked_order(good):
 
 
 def test_nothing_is_loaded_from_anywhere(good):
-    assert not good.of("script")
     assert not good.of("link")
     assert not good.of("img")
     for _, attributes in good.elements:
@@ -118,6 +121,15 @@ def test_nothing_is_loaded_from_anywhere(good):
             assert attributes.get(name, "#").startswith(("#", "data:image/"))
     assert "url(" not in good.text
     assert "@import" not in good.text
+
+
+def test_the_one_script_is_named_by_its_hash_and_no_other_may_run(good):
+    (script,) = re.findall(r"<script>(.*?)</script>", good.text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [m["content"] for m in good.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert not [a for _, attributes in good.elements for a in attributes if a.startswith("on")]
 
 
 def test_every_picture_says_what_it_shows(good):
@@ -163,14 +175,14 @@ def test_sagittal_acquisition_is_shown_in_its_own_plane(tmp_path):
     assert list(found) == [
         "T2*, sagittal",
         "T2*, minimum of 3 slices",
-        "T2w, sagittal",
-        "T1w, sagittal",
         "T2*, axial",
+        *(f"T2w, {plane}" for plane in ("sagittal", "axial", "coronal")),
         "T2*, coronal",
+        *(f"T1w, {plane}" for plane in ("sagittal", "axial", "coronal")),
     ]
     assert all(found[c][tuple(n // 2 for n in found[c].shape)] < 60 for c in found if c.startswith("T2*"))
     card = page.text[page.text.index('aria-label="CMB-001">') :]
-    assert re.findall(r">([APRL])</text>", card)[:12] == ["A", "P"] * 4 + ["R", "L"] * 2
+    assert re.findall(r">([APRL])</text>", card)[:12] == ["A", "P"] * 2 + ["R", "L"] + ["A", "P"] + ["R", "L"] * 2
 
 
 def test_slab_of_two_slices(tmp_path):
@@ -235,7 +247,7 @@ def test_hostile_strings_are_text(tmp_path):
     candidates = next(anat.glob("*candidates_dseg.tsv"))
     candidates.write_text(candidates.read_text().replace("intensity_ratio", HOSTILE))
     page = report(tmp_path)
-    assert not page.of("script")
+    assert len(page.of("script")) == 1
     assert not page.of("img")
     assert not [a for _, a in page.elements if "onerror" in a]
     assert page.prose.count("alert(1)") > 10
@@ -250,7 +262,8 @@ def test_session_without_the_mark_of_completion_is_not_passed(output_dir):
 
 def test_what_the_summary_knows_is_shown(good):
     for text in (
-        "anatomy.registration 2.3 min",
+        "anatomy.registration 2.3 min 5.2 GB",
+        "anatomy.n4 12.5 s not recorded",
         "n_searched_voxels 5120",
         "mbseg-bids 0.1.0",
         "input_size 64",
@@ -396,3 +409,100 @@ def test_missing_contrasts_are_on_the_first_screen_and_nothing_is_said_to_be_los
     for name in missing:  # also where an earlier run with that contrast has left its image
         assert f"Edges of the registered {name}" not in page.text
         assert f"{name} none in this session n/a done without" in page.prose
+
+
+FAILURE = {
+    "session": "sub-01",
+    "step": "detection classify",
+    "error": "MemoryError: cannot allocate 4 GB",
+    "remedy": "give more memory",
+    "exit_code": 75,
+    "traceback": ['  File "classify.py", line 4, in classify', f"MemoryError: {HOSTILE}"],
+}
+
+
+def test_failed_participant_has_a_report_that_says_where_and_why(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "sub-01_failure.json").write_text(json.dumps(FAILURE))
+    page = report(tmp_path)
+    first_screen = page.prose[:900]
+    assert "This session failed: it has no results" in first_screen
+    assert "Failed at step detection classify: MemoryError: cannot allocate 4 GB." in first_screen
+    assert "What to do: give more memory." in first_screen
+    assert 'File "classify.py", line 4, in classify' in page.prose
+    assert "was not found" not in page.prose.split("Inputs")[0]
+    assert not page.of("img")
+
+
+def test_a_failure_that_a_later_run_made_good_is_not_shown(output_dir):
+    (output_dir / "logs" / "sub-01_failure.json").write_text(json.dumps(FAILURE))
+    page = report(output_dir)
+    assert "All checks passed" in page.prose
+    assert "MemoryError" not in page.prose
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"traceback": 3, "error": null}'])
+def test_broken_record_of_a_failure_is_survived(tmp_path, content):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "sub-01_failure.json").write_text(content)
+    assert "failed" in report(tmp_path).of("div", "verdict")[0]["class"]
+
+
+def moved_back(summary, shift):
+    """Say that T2w was moved by ``shift`` mm to the right by its registration."""
+    matrix = np.eye(4)
+    matrix[0, 3] = shift
+    summary["anatomy"]["registration"]["t2w_to_t2star"]["transform"] = matrix.tolist()
+    return summary
+
+
+def test_before_the_registration_the_image_lies_where_its_header_says(template, tmp_path):
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "logs" / "sub-01_summary.json").write_text(json.dumps(moved_back(fake_summary("01"), 20.0)))
+    images = load_images(SessionFiles(tmp_path, SessionKey("01")), (), {"T2w": np.array(moved_back_matrix(20.0))})
+    assert set(images.before) == {"T2w"}
+    # moved by 20 mm (10 voxels) to the right: before, the same anatomy lay 10 voxels further left
+    assert np.abs(images.before["T2w"][:-10] - images.contrasts["T2w"][10:]).max() < 1e-3
+    page = report(tmp_path)
+    assert len(page.of("figure", "flicker")) == 1
+    assert "show T2w before, by its header alone" in page.prose
+    assert "How T1w lay before the registration was not recorded" in page.prose
+
+
+def moved_back_matrix(shift):
+    return moved_back(fake_summary("01"), shift)["anatomy"]["registration"]["t2w_to_t2star"]["transform"]
+
+
+def test_map_is_drawn_on_the_template_where_the_lesions_are_there(template, tmp_path, monkeypatch):
+    import nibabel as nib
+
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    fake = fake_arrays()
+    brain = Volume(fake.images["T1w"] * fake.labels["brain"], fake.affine)
+    monkeypatch.setattr(glass, "template_brain", lambda name: brain)
+    glass.glass_planes.cache_clear()
+    labels = np.where(fake.labels["lesions"] == 2, 0, fake.labels["lesions"])
+    name = "sub-01_space-MNI152NLin2009aSym_seg-CMB_dseg.nii.gz"
+    nib.save(nib.Nifti1Image(labels, fake.affine), tmp_path / "sub-01" / "anat" / name)
+    page = report(tmp_path)
+    glass.glass_planes.cache_clear()
+    assert "Seen through the template MNI152NLin2009aSym" in page.prose
+    assert "Not on it: CMB-002." in page.prose
+    assert len(page.of("circle")) == 6
+    assert len(page.of("div", "glass")) == 1
+
+
+def test_a_hundred_lesions_fit(tmp_path):
+    """Every lesion with all its pictures, at voxels of 0.5 mm; the size is that of noise, which packs worst."""
+    rows = []
+    shape, spacing = (120, 150, 24), (0.5, 0.5, 2.0)
+    rng = np.random.default_rng(3)
+    for n in range(1, 101):
+        voxel = rng.integers((31, 31, 8), (89, 119, 16))
+        rows.append(lesion_rows(fake_arrays())[0] | dict(zip("ijk", voxel.tolist(), strict=True)))
+        rows[-1] |= {"index": n, "name": f"CMB-{n:03d}"}
+    write_session(tmp_path, rows=rows, grid=(shape, spacing))
+    page = report(tmp_path)
+    assert len(page.of("article", "lesion")) == 100
+    assert "To keep this file small" not in page.prose
+    assert 2_000_000 < len(page.text.encode()) < individual.SIZE_LIMIT

@@ -45,7 +45,7 @@ simulate() {  # thick slices and the T2*-weighted image alone: the shortest run 
   find bids -name 'sub-*_T[12]w.*' -delete
 }
 submit() {
-  MBSEG="nice $PYTHON -m mbseg_bids.cli.app" SBATCH_ARGS="--cpus-per-task=1 --mem=4G" \
+  MBSEG="$PYTHON -m mbseg_bids.cli.app" SBATCH_ARGS="--cpus-per-task=1 --mem=4G" \
     "$REPO/examples/slurm/submit.sh" bids derivatives work --registration coarse > submitted.txt || return 1
   cat submitted.txt
   ARRAY=$(sed -E 's/^array ([0-9]+).*/\1/' submitted.txt) GROUP=$(sed -E 's/.*group level ([0-9]+) .*/\1/' submitted.txt)
