@@ -99,7 +99,7 @@ class Browser:
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def _receive(self, seconds: float = 60.0) -> dict:
+    def _receive(self, seconds: float = 150.0) -> dict:
         end = time.monotonic() + seconds
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._out], [], [], max(0.0, end - time.monotonic()))

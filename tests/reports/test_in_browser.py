@@ -81,6 +81,7 @@ def test_a_script_that_slipped_in_would_not_run(browser, pages):
 
 
 def test_keys_step_through_the_cards(browser, pages):
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
     browser.open(pages / "sub-01.html")
     seen = []
     for key in "nnjnpk":
@@ -89,11 +90,11 @@ def test_keys_step_through_the_cards(browser, pages):
     assert seen == [f"CMB-00{n}" for n in (1, 2, 3, 1, 3, 2)]
     top, bottom = browser.evaluate("(({top, bottom}) => [top, bottom])(document.activeElement.getBoundingClientRect())")
     assert 0 <= top < bottom <= 900  # the card is on the screen
-    browser.press("r")
-    browser.press("p")
+    browser.press("r")  # from the second card backwards: the first, then the last of all
     browser.press("p")
     browser.press("p")
     assert browser.evaluate(FOCUS) == "candidate-004, rejected"
+    browser.send("Emulation.setEmulatedMedia", features=[])
 
 
 def test_keys_fold_hide_flicker_and_help(browser, pages):
