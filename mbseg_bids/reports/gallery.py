@@ -160,8 +160,8 @@ def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (term, value with unit) of the few measures that say why a candidate was rejected."""
     if (row.get("lesion_probability") or "n/a") != "n/a":
         yield "Lesion probability", _show(row, "lesion_probability", 2)
-    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (threshold {_show(row, 'ratio_threshold', 2)})"
-    yield "Network probability", f"{_show(row, 'probability_max', 2)} at most"
+    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (needs {_show(row, 'ratio_threshold', 2)})"
+    yield "Network", f"{_show(row, 'probability_max', 2)} at most"
     yield "Diameter", _show(row, "diameter_mm", 1, " mm")
     yield "Voxel", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
 
