@@ -113,7 +113,7 @@ def input_read_only(p):
     return _unwritable(p, p.raw)
 
 
-@case("No space left on device", code=74, session=74, left=(NOTHING, NOTHING))
+@case("(check the disk and the work folder)", code=74, session=74, left=(NOTHING, NOTHING))
 def full_disk(p):
     """Work folder on a disk that is full after 700 kB (a small tmpfs)"""
     p.work.mkdir()
