@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint types docs options container-test slurm-test clean
+.PHONY: help venv test demo lint types docs options container-test slurm-test kill-test robustness clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ demo: venv  ## simulate two participants, segment them, compare with the truth
 lint: venv  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+kill-test: venv  ## kill a small run 200 times at random moments, resume it, compare bytes
+	OMP_NUM_THREADS=1 $(BIN)/python -u tests/robustness/kills.py --kills $(or $(KILLS),200)
+
+robustness: venv  ## run every broken or odd dataset and rewrite the table in docs/robustness.md
+	PYTHONPATH=tests:tests/robustness OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/table.py
 
 container-test:  ## build the image and try it, on Debian as root (docs/container.md)
 	nice tests/container/check.sh

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from missing_contrasts import CHANNELS
 from train_weights import TEST
 
 from mbseg_bids.evaluation.tables import cells
@@ -61,6 +62,7 @@ def main() -> None:
     parts += ["## By voxel size, size of lesion and kind of scan\n", *breakdowns(full)]
     parts += ["## What the parts are worth\n", rules(scores), ablation(args.work)]
     single = patches(args.work)
+    parts += ["## Missing contrasts\n", missing(args.work)]
     parts += ["## Single patches\n", patch_rows(single)]
     parts += ["## Calibration of the second look\n", calibration(args.work)]
     parts += ["## What was aimed at, and what was reached\n", aims(full, single)]
@@ -146,6 +148,29 @@ def rules(scores: dict[str, pd.DataFrame]) -> str:
         )
     columns = {"variant": "post-processing"} | COUNTS | RATES
     return markdown(pd.concat(rows), columns, {"false a lesion-free scan": [row["free"].item() for row in rows]})
+
+
+def missing(work: Path) -> str:
+    """Return one row for each set of contrasts, from the trees of ``scripts/missing_contrasts.py``."""
+    names = [name for name in CHANNELS if (work / "missing" / name).is_dir()]
+    if not names:
+        return "Not measured.\n"
+    rows, free = [], []
+    for name in names:
+        out, trees = work / "evaluation" / f"missing_{name}", work / "missing"
+        mbseg("evaluate", "trees", trees / "truth", trees / name, "--match", "overlap", "--out", out)
+        scores = table(out / "scores.tsv")
+        pooled = scores[(scores["spacing"] == "all") & (scores["size"] == "counted") & (scores["region"] == "all")]
+        free.append(cells(pooled[pooled["scans"] == "lesion_free"], {"false_per_scan": "f"})["f"].item())
+        contrasts = name.replace("_", ", ").replace("T2starw", "T2*")
+        rows.append(pooled[pooled["scans"] == "all"].assign(contrasts=contrasts))
+    intro = (
+        "`python scripts/missing_contrasts.py WORK`: those of the test scans that have slices of 3 and 4 mm, the"
+        " network asked anew without the contrast. Brain, tissue and regions are the true ones: what a missing T1w"
+        " costs the anatomy steps is not in these figures.\n\n"
+    )
+    columns = {"contrasts": "contrasts", "n_scans": "scans"} | COUNTS | RATES
+    return intro + markdown(pd.concat(rows), columns, {"false a lesion-free scan": free})
 
 
 def ablation(work: Path) -> str:

@@ -49,6 +49,11 @@ def write_failure(
     return write_json(_path(output_dir, label), hide_all_folders(hide_folders(content, hide)))
 
 
+def has_failure(output_dir: Path, label: str) -> bool:
+    """Tell whether something is written of a failure of this session."""
+    return _path(output_dir, label).is_file()
+
+
 def remove_failure(output_dir: Path, label: str) -> None:
     """Take away what is written of an earlier failure, before the session is computed anew."""
     _path(output_dir, label).unlink(missing_ok=True)
@@ -63,7 +68,7 @@ def step_name(node: str) -> str:
 
 def traceback_of(crash: str) -> list[str]:
     """Return the last lines of the innermost traceback in the text of a nipype crash file."""
-    text = crash.partition("When creating this crashfile")[0]
+    text = crash.partition("When creating this crashfile")[0]  # nipype's own words follow
     _, found, inner = text.rpartition("Traceback (most recent call last):")
     lines = [line.strip("\t").rstrip() for line in inner.splitlines()] if found else []
     return [line for line in lines if line and not _MARKS.match(line)][-TRACEBACK_LINES:]

@@ -1,6 +1,7 @@
 """What to read: the sessions of a BIDS dataset and the images each of them will use."""
 
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mbseg_bids.bids.image_checks import inspect_image
+from mbseg_bids.bids.index import find_participants, index_images
 from mbseg_bids.bids.selection import Candidate, Selected, select
-from mbseg_bids.bids.validation import check_image, orientation_is_stated
-from mbseg_bids.errors import InvalidDatasetError, MbsegError, MissingImageError, NothingSelectedError, UsageError
+from mbseg_bids.bids.sidecars import check_sidecars, echo_time
+from mbseg_bids.errors import (
+    InvalidDatasetError,
+    MbsegError,
+    MissingImageError,
+    NothingSelectedError,
+    UsageError,
+)
 from mbseg_bids.settings import InputSettings
 
 CONTRASTS = ("T1w", "T2w", "T2starw")
@@ -36,8 +45,7 @@ _NOT_T2W = re.compile(r"hemo|swi|gre|t2s|flair", re.IGNORECASE)
 _PROJECTION = re.compile(r"_(acq|rec|desc|proc)-[a-z0-9]*(mip|minip)", re.IGNORECASE)
 """Minimum- and maximum-intensity projections are no volumes of single slices."""
 
-_ELSEWHERE = r"^/(sourcedata|derivatives|code|stimuli|models|phenotype|\.)"
-_OTHER_DATATYPES = r"/(beh|dwi|eeg|fmap|func|ieeg|meg|micr|motion|mrs|nirs|perf|pet)(/|$)"
+LOGGER = logging.getLogger("mbseg")
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {FILTER_KEYS[key.lower()]: dict(value) for key, value in content.items() if key.lower() in FILTER_KEYS}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UsageError(f"cannot read filter file {path}: {error}", "give a JSON object of entity filters") from error
 
 
@@ -147,56 +155,57 @@ def find_sessions(
     NothingSelectedError
         If a participant asked for does not exist, or no image is left after filters.
     """
-    available = sorted(p.name.removeprefix("sub-") for p in bids_dir.glob("sub-*") if p.is_dir())
-    if not available:
+    available, problems = find_participants(bids_dir)
+    unusable = [Session(participant, session, problem=problem) for participant, session, problem in problems]
+    if not available and not unusable:
         raise InvalidDatasetError(f"{bids_dir} has no participant (no folder sub-*)", "give the root of a BIDS dataset")
-    unknown = sorted(set(participants) - set(available))
+    unknown = sorted(set(participants) - set(available) - {session.participant for session in unusable})
     if unknown:
         raise NothingSelectedError(f"no participant sub-{unknown[0]} in {bids_dir}", "check --participant-label")
-    wanted = sorted(participants) if participants else available
-    layout = _index(bids_dir, wanted, everyone=not participants, database_dir=database_dir)
-    query = _Query(layout, filters or {}, settings or InputSettings())
-    found = [s for participant in wanted for s in query.participant(participant, set(sessions))]
+    wanted = [label for label in available if label in participants or not participants]
+    found = [session for session in unusable if session.participant in participants or not participants]
+    if wanted:
+        layout = index_images(bids_dir, wanted, everyone=not participants, database_dir=database_dir)
+        query = _Query(layout, filters or {}, settings or InputSettings())
+        by_participant = {label: query.participant(label, set(sessions)) for label in wanted}
+        found += [session for several in by_participant.values() for session in several]
+        _say_who_is_left_out([label for label, several in by_participant.items() if not several])
     if not found:
         which = f" in ses-{', ses-'.join(sessions)}" if sessions else ""
         raise NothingSelectedError(f"no T1w, T2w or T2*-weighted image is selected{which}", "check labels and filters")
-    return found
+    return sorted(found, key=lambda session: (session.participant, session.session or ""))
 
 
-def check_sessions(found: Iterable[Session], n_threads: int = 1) -> list[Session]:
-    """Read every chosen image once; a session with a bad one carries that problem.
+def _say_who_is_left_out(participants: Sequence[str]) -> None:
+    if participants:
+        names = ", ".join(f"sub-{label}" for label in participants[:10])
+        more = f" and {len(participants) - 10} more" if len(participants) > 10 else ""
+        LOGGER.warning("left out, with no T1w, T2w or T2*-weighted image selected: %s%s", names, more)
 
-    Decompression leaves Python's lock to others, so several threads read that much faster.
+
+def check_sessions(found: Iterable[Session], bids_dir: Path | None = None, n_threads: int = 1) -> list[Session]:
+    """Read every chosen image and its sidecars once; a session with a bad one carries that problem.
+
+    Decompression leaves Python's lock to others, so several threads read that much faster. Without ``bids_dir`` the
+    sidecars are not looked at.
     """
     with ThreadPoolExecutor(max_workers=n_threads) as pool:
-        return list(pool.map(_checked, found))
+        return list(pool.map(lambda session: _checked(session, bids_dir), found))
 
 
-def _checked(session: Session) -> Session:
+def _checked(session: Session, bids_dir: Path | None) -> Session:
     if session.problem is not None:
         return session
     warnings = list(session.warnings)
     for contrast, image in session.images.items():
         for path in image.paths:
             try:
-                check_image(path)
+                warnings += inspect_image(path, contrast)
+                warnings += check_sidecars(path, bids_dir, contrast) if bids_dir else []
             except MbsegError as error:
                 return Session(session.participant, session.session, session.images, session.warnings, error)
-            if not orientation_is_stated(path):
-                warnings.append(f"{path.name}: header states no orientation, so the {contrast} may be mirrored")
-    return Session(session.participant, session.session, session.images, tuple(warnings))
-
-
-def _index(bids_dir: Path, wanted: Sequence[str], *, everyone: bool, database_dir: Path | None) -> Any:
-    """Return a pybids layout of the anatomical images of the participants asked for."""
-    from bids.layout import BIDSLayout, BIDSLayoutIndexer
-
-    ignore = [re.compile(_ELSEWHERE), re.compile(_OTHER_DATATYPES)]
-    if not everyone and database_dir is None:  # an index that is kept must be good for the other participants too
-        labels = "|".join(map(re.escape, wanted))
-        ignore.append(re.compile(rf"^/sub-(?!({labels})(/|$))"))
-    indexer = BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
-    return BIDSLayout(bids_dir, validate=False, indexer=indexer, database_path=database_dir)
+    unique = tuple(dict.fromkeys(warnings))  # echoes share sidecars
+    return Session(session.participant, session.session, session.images, unique)
 
 
 class _Query:
@@ -206,6 +215,7 @@ class _Query:
         self.layout = layout
         self.filters = filters
         self.settings = settings
+        self._told: set[str] = set()
 
     def participant(self, participant: str, sessions: set[str]) -> list[Session]:
         images = {contrast: self._by_session(participant, contrast) for contrast in CONTRASTS}
@@ -265,10 +275,31 @@ class _Query:
         query |= self.filters.get(contrast, {})
         query["subject"] = participant
         grouped: dict[str | None, list] = defaultdict(list)
-        for file in self.layout.get(**query):
-            if self._is_usable(contrast, file):
+        for file in self._get(query, contrast):
+            if self._is_in_its_place(file, participant) and self._is_usable(contrast, file):
                 grouped[file.entities.get("session")].append(file)
         return {session: self._candidates(contrast, files, names) for session, files in grouped.items()}
+
+    def _get(self, query: Mapping[str, Any], contrast: str) -> list:
+        try:
+            return self.layout.get(**query)
+        except Exception as error:  # pybids and SQLAlchemy have many kinds for an entity or value they do not know
+            raise UsageError(
+                f"the filter for {contrast} cannot be used: {str(error).splitlines()[0]}", "correct the filter file"
+            ) from error
+
+    def _is_in_its_place(self, file: Any, participant: str) -> bool:
+        """Tell whether a file bears the label of the participant and session it lies with; warn if it does not."""
+        path = Path(file.path)
+        folders = path.relative_to(self.layout.root).parts[:-1]
+        label = session_label(participant, next((f[4:] for f in folders if f.startswith("ses-")), None))
+        if folders[0] == f"sub-{participant}" and path.name.startswith(f"{label}_"):
+            return True
+        where = "/".join(folders)
+        if where not in self._told:
+            LOGGER.warning("%s lies in %s, but is not named %s_...: it is not used", path.name, where, label)
+            self._told.add(where)
+        return False
 
     def _names(self, contrast: str) -> list[tuple[str, str]]:
         """Return (suffix, ending of the file name) looked for, best first."""
@@ -304,25 +335,3 @@ class _Query:
             times = tuple(echo_time(p, Path(self.layout.root)) for p in paths) if len(paths) > 1 else ()
             candidates.append(Candidate(paths, numbers if len(paths) > 1 else (), times, rank))
         return candidates
-
-
-def echo_time(path: Path, root: Path) -> float | None:
-    """Return EchoTime (s) of an image from its sidecars, nearest first, or None if unknown or not above zero."""
-    value = sidecar(path, root).get("EchoTime")
-    return float(value) if isinstance(value, int | float) and value > 0 else None
-
-
-def sidecar(path: Path, root: Path) -> dict[str, Any]:
-    """Return the metadata of an image by the inheritance principle; unreadable sidecars count as absent."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    parts = set(stem.split("_"))
-    levels = [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
-    metadata: dict[str, Any] = {}
-    for folder in levels:
-        for candidate in sorted(folder.glob("*.json"), key=lambda p: (len(p.stem.split("_")), p.name)):
-            if set(candidate.stem.split("_")) <= parts and candidate.stem.endswith(stem.rsplit("_", 1)[-1]):
-                try:
-                    metadata |= json.loads(candidate.read_text(encoding="utf-8-sig"))
-                except (OSError, ValueError, TypeError):
-                    continue
-    return metadata

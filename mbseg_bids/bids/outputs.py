@@ -273,8 +273,8 @@ def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) ->
 def _link(bids_dir: Path, output_dir: Path, source: Mapping[str, Any]) -> str:
     """Link to the input by a relative path: an absolute one would name this machine, and be wrong on the next.
 
-    Where the two folders share nothing but the root, the relative path would be the absolute one in disguise. The DOI of
-    the input stands there then; without one, the bare name of its folder.
+    Where the two folders share nothing but the root, the relative path would be the absolute one in disguise. The DOI
+    of the input stands there then; without one, the bare name of its folder.
     """
     shared = Path(os.path.commonpath([bids_dir, output_dir]))
     if shared != Path(shared.anchor) or len(bids_dir.parts) <= 2:  # /data, as in a container, names nothing

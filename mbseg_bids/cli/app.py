@@ -79,6 +79,7 @@ def _log_to_terminal(verbosity: int) -> None:
     handler.addFilter(TerminalFilter(verbosity))
     logging.basicConfig(handlers=[handler], force=True)
     LOGGER.setLevel(logging.DEBUG)
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # every header oddity, at every reading
 
 
 def _failed(error: MbsegError) -> int:

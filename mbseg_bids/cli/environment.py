@@ -1,6 +1,7 @@
 """Environment of the process and its children, set before any library that reads it is imported."""
 
 import os
+import tempfile
 from pathlib import Path
 
 THREAD_VARIABLES = (
@@ -31,6 +32,7 @@ def prepare_folders(work_dir: Path) -> None:
     At import, templateflow writes thousands of files to ``TEMPLATEFLOW_HOME`` where it finds nothing, and fails where
     it cannot; one file there is enough for it to take the folder as complete. A user's own setting wins.
     """
+    _have_temporary_folder(work_dir)
     if "TEMPLATEFLOW_HOME" not in os.environ:
         home = work_dir / "templateflow"
         home.mkdir(parents=True, exist_ok=True)
@@ -40,3 +42,14 @@ def prepare_folders(work_dir: Path) -> None:
         folder = work_dir / "matplotlib"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["MPLCONFIGDIR"] = str(folder)
+
+
+def _have_temporary_folder(work_dir: Path) -> None:
+    """Take a folder in the work folder for temporary files where the machine has none that can be written."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = work_dir / "mbseg-bids-tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(folder)
+        tempfile.tempdir = None  # look again

@@ -48,7 +48,9 @@ class Outcome:
             for label, outcome, code, seconds, count, reason in self.rows()
         ]
         widths = [max(len(row[n]) for row in titles + cells) for n in range(4)]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in titles + cells]
+        lines = [
+            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in titles + cells
+        ]
         return "\n".join(line.rstrip() for line in lines)
 
 

@@ -1,14 +1,18 @@
 """The participant level: plan, check, run, report, summarise."""
 
+from __future__ import annotations
+
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbseg_bids import __version__
 from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
+from mbseg_bids.bids.failures import has_failure, remove_failure, write_failure
 from mbseg_bids.bids.files import remove_leftovers
 from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, work_mark
 from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
@@ -17,8 +21,11 @@ from mbseg_bids.cli.outcome import Outcome, count, ending, warnings_of
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.cli.planning import SessionPlan, describe, plan_sessions
 from mbseg_bids.cli.runlog import RunLog
-from mbseg_bids.errors import MbsegError, NothingSelectedError, ParticipantFailedError, TemporaryError
+from mbseg_bids.errors import CannotWriteError, MbsegError, NothingSelectedError, ParticipantFailedError, TemporaryError
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
+
+if TYPE_CHECKING:
+    from mbseg_bids.workflows.execution import NodeFailure
 
 LOGGER = logging.getLogger("mbseg")
 WORK_FOLDERS = ("mbseg-bids-*", "crash", "templateflow", "matplotlib")
@@ -49,11 +56,10 @@ def run_participant(request: Request) -> str:
         database_dir=request.database_dir,
     )
     LOGGER.info("checking the images of %s", count(len(found)))
-    sessions = inputs.check_sessions(found, n_threads=request.settings.execution.n_procs)
-    plans = plan_sessions(sessions, request)
-    problems = {session.label: session.problem for session in sessions if session.problem is not None}
+    sessions = inputs.check_sessions(found, request.bids_dir, n_threads=request.settings.execution.n_procs)
+    plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
-        print(describe(sessions, plans, request.bids_dir))
+        print(describe(sessions, plans, problems, request.bids_dir))
         incomplete = {plan.session.label for plan in plans if plan.session.missing}
         outcome = Outcome(done=[plan.session.label for plan in plans], failed=problems, incomplete=incomplete)
         return ending(outcome, "would run")
@@ -76,6 +82,8 @@ def _check_folders(request: Request) -> dict[str, Any]:
             raise
         description = {}
     validation.check_distinct(request.output_dir, request.bids_dir)
+    validation.check_outside(request.output_dir, request.bids_dir, "output folder")
+    validation.check_outside(request.work_dir, request.bids_dir, "work folder")
     if not request.dry_run:
         validation.check_writable(request.output_dir, "output folder")
         validation.check_writable(request.work_dir, "work folder")
@@ -90,13 +98,17 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
         write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     _remove_leftovers(request.output_dir)
+    for label, error in problems.items():
+        write_failure(request.output_dir, label, error, log.folders)
     try:
         _compute(request, plans, log, outcome)
-        write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
+        if good:
+            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         for participant in sorted({plan.session.participant for plan in plans} - good):
             (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
-        outcome.failed |= make_reports(request.output_dir, sorted(good))
+        told = {label.split("_")[0][4:] for label in outcome.failed if has_failure(request.output_dir, label)}
+        outcome.failed |= make_reports(request.output_dir, sorted(good | told))
     except KeyboardInterrupt:
         ended = {*outcome.done, *outcome.skipped, *outcome.failed}
         outcome.stopped = [plan.session.label for plan in plans if plan.session.label not in ended]
@@ -160,13 +172,14 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcom
 
 def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcome: Outcome) -> None:
     """Run the workflow of the sessions; note how each ended."""
-    from mbseg_bids.workflows.base import WORKFLOW_NAME, init_mbseg_wf, session_workflow_name
+    from mbseg_bids.workflows.base import init_mbseg_wf, session_workflow_name
     from mbseg_bids.workflows.execution import configure_nipype, run_workflow
 
     crash_dir = request.work_dir / "crash" / log.stem
     configure_nipype(request.settings.execution, crash_dir)
     for plan in plans:
         progress.remove_done(request.output_dir, plan.session.label)
+        remove_failure(request.output_dir, plan.session.label)
         _remove_session(request.output_dir, plan)
         for contrast, image in plan.session.images.items():
             LOGGER.debug("%s %s: %s (%s)", plan.session.label, contrast, image.path.name, image.reason)
@@ -185,24 +198,42 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     LOGGER.info("computing %s", count(len(plans)))
     by_workflow = {session_workflow_name(plan.session): plan.session.label for plan in plans}
     seconds: dict[str, float] = {}
+    failed: dict[str, MbsegError] = {}
+    failures: Sequence[NodeFailure] = ()
     try:
         failures = run_workflow(workflow, request.settings.execution, crash_dir, request.plugin_file, seconds)
+    except MbsegError as error:  # it could not go on at all: the disk of the work folder is full, say
+        failed = {plan.session.label: error for plan in plans}
     finally:
         outcome.seconds |= {label: seconds[name] for name, label in by_workflow.items() if name in seconds}
         finished = [p for p in plans if progress.is_done(request.output_dir, p.session.label, p.fingerprint)]
         outcome.done += [plan.session.label for plan in finished]
-    failed: dict[str, MbsegError] = {}
+    failed = {label: error for label, error in failed.items() if label not in outcome.done}
+    unfinished: MbsegError = ParticipantFailedError("not finished", "start the same command again")
     for failure in failures:
-        parts = failure.node.split(".")
-        label = next((by_workflow[part] for part in parts if part in by_workflow), WORKFLOW_NAME)
-        failed.setdefault(label, type(failure.error)(f"{label}: {failure.error.what}", failure.error.remedy))
+        label = next((by_workflow[part] for part in failure.node.split(".") if part in by_workflow), None)
+        if label is None:
+            unfinished = failure.error
+        elif label not in failed:
+            _tell_why(request.output_dir, label, failure, log)
+            failed[label] = type(failure.error)(f"{label}: {failure.error.what}", failure.error.remedy)
         LOGGER.debug("%s: step %s failed; crash file %s", label, failure.node, failure.crash_file)
     for plan in plans:  # where the first crash ends the run, the other sessions are unfinished too
         label = plan.session.label
         if label not in failed and label not in outcome.done:
-            failed[label] = ParticipantFailedError(f"{label} was not finished", "start the same command again")
+            failed[label] = type(unfinished)(f"{label}: {unfinished.what}", unfinished.remedy)
     outcome.done = [label for label in outcome.done if label not in failed]
     outcome.failed |= failed
+
+
+def _tell_why(output_dir: Path, label: str, failure: NodeFailure, log: RunLog) -> None:
+    """Write down why a session failed, for its report."""
+    try:
+        crash = failure.crash_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a full disk, say, left none
+        crash = ""
+    with contextlib.suppress(OSError, CannotWriteError):
+        write_failure(output_dir, label, failure.error, log.folders, step=failure.node, crash=crash)
 
 
 def _remove_session(output_dir: Path, plan: SessionPlan) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from mbseg_bids import __version__
 from mbseg_bids.bids import progress, reuse
-from mbseg_bids.bids.inputs import Session, sidecar
+from mbseg_bids.bids.inputs import Session
+from mbseg_bids.bids.sidecars import acquisition
 from mbseg_bids.cli.parser import Request
+from mbseg_bids.errors import MbsegError, UnreadableDataError
 
 SOFTWARE = (
     "nibabel",
@@ -55,10 +57,23 @@ class SessionPlan:
     """True if an earlier run has finished it."""
 
 
-def plan_sessions(sessions: Sequence[Session], request: Request) -> list[SessionPlan]:
-    """Plan every session that has no problem."""
+def plan_sessions(sessions: Sequence[Session], request: Request) -> tuple[list[SessionPlan], dict[str, MbsegError]]:
+    """Plan every session that can run; return the plans, and what keeps the others from running, by label."""
     software = software_versions()
-    return [_plan(session, request, software) for session in sessions if session.problem is None]
+    plans, problems = [], {}
+    for session in sessions:
+        problem = session.problem
+        try:
+            if problem is None:
+                plans.append(_plan(session, request, software))
+        except MbsegError as error:
+            problem = error
+        except OSError as error:  # of a file to reuse: the images have been read before
+            name = Path(str(error.filename or "a file")).name
+            problem = UnreadableDataError(f"{session.label}: {name} cannot be read: {error.strerror}", "restore it")
+        if problem is not None:
+            problems[session.label] = problem
+    return plans, problems
 
 
 def software_versions() -> dict[str, str]:
@@ -72,18 +87,26 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def describe(sessions: Sequence[Session], plans: Sequence[SessionPlan], bids_dir: Path) -> str:
+def describe(
+    sessions: Sequence[Session], plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], bids_dir: Path
+) -> str:
     """Return, as text, what would run for whom and what is missing."""
     by_label = {plan.session.label: plan for plan in plans}
     lines = []
     for session in sessions:
         plan = by_label.get(session.label)
-        state = "finished already" if plan and plan.done else "would run" if plan else f"cannot run: {session.problem}"
+        state = (
+            "finished already"
+            if plan and plan.done
+            else "would run"
+            if plan
+            else f"cannot run: {problems[session.label]}"
+        )
         lines.append(f"{session.label}: {state}")
         for contrast, image in session.images.items():
             names = ", ".join(path.relative_to(bids_dir).as_posix() for path in image.paths)
             lines.append(f"  {contrast}: {names} ({image.reason})")
-        if session.problem is None:
+        if plan is not None:
             lines += [f"  {contrast}: none" for contrast in session.missing]
         for role, path in plan.reused.items() if plan else ():
             lines.append(f"  {role}: {path} (reused)")
@@ -134,6 +157,5 @@ def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:
     facts = {"path": paths[0], "reason": image.reason, "shape": list(image.header.shape)}
     if len(paths) > 1:
         facts["paths"] = paths
-    metadata = sidecar(image.paths[0], bids_dir)
-    facts["metadata"] = {name: metadata[name] for name in ACQUISITION if name in metadata}
+    facts["metadata"] = acquisition(image.paths[0], bids_dir, ACQUISITION)
     return facts | {"spacing": [round(size, 4) for size in image.header.spacing]}

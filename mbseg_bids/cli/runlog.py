@@ -4,6 +4,8 @@ import datetime
 import logging
 import os
 import secrets
+import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +33,10 @@ def host_folders(request: Request) -> dict[str, str]:
     weights = Path(request.settings.detection.weights)
     if weights.is_absolute():
         folders[str(weights.parent)] = "<weights_dir>"
+    for folder in (sys.prefix, sys.base_prefix, sysconfig.get_paths()["purelib"], sysconfig.get_paths()["stdlib"]):
+        folders.setdefault(folder, "<python>")
+    for folder, name in list(folders.items()):  # a link may lead elsewhere
+        folders.setdefault(os.path.realpath(folder), name)
     return {folder: name for folder, name in folders.items() if len(folder) > 1}
 
 
@@ -50,7 +56,8 @@ class RunLog:
         to_file = logging.FileHandler(self.folder / f"{self.stem}.log", encoding="utf-8")
         to_file.setFormatter(_HidingFormatter("%(asctime)s %(levelname)s %(message)s", self.folders))
         to_file.setLevel(logging.INFO)
-        to_file.addFilter(lambda record: record.name != "nipype.workflow" or record.levelno >= logging.WARNING)
+        # nipype's own account of a failure names the machine and its folders; the crash file in the work folder has it.
+        to_file.addFilter(lambda record: record.name != "nipype.workflow")
         self._handlers = [to_file]
         for name in PACKAGE_LOGGERS:
             logger = logging.getLogger(name)

@@ -62,7 +62,8 @@ def scan_description(row: Row) -> str:
 def likeness(row: Row) -> str:
     """Return what sessions must share for their counts to be compared: acquisition and contrasts."""
     contrasts = cell(row.get("contrasts")).replace("T2starw", "T2*").replace(",", ", ")
-    return f"{scan_description(row)}; on {contrasts}"
+    on = "contrasts not recorded" if contrasts == "n/a" else f"on {contrasts}"
+    return f"{scan_description(row)}; {on}"
 
 
 def summaries(rows: Sequence[Row], label: Callable[[Row], str]) -> list[CountSummary]:

@@ -119,7 +119,7 @@ def prevalence_pictures(found: Prevalence) -> list[Markup]:
             Layer("smooth", image=encode_image(_heat(seen))),
             Layer("brain", path=plane.outline),
         ]
-        alt = f"{PLANE_NAMES[axis]} projection of where the microbleeds of {len(found.voxels)} participants lie"
+        alt = f"{PLANE_NAMES[axis]} projection of where microbleeds lie, {len(found.voxels)} participants"
         pictures.append(picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis)))
     return pictures
 

@@ -4,10 +4,15 @@ deepbet itself brings a graphical program and TorchScript files along, which are
 plain PyTorch and its weights as half-precision safetensors. ``scripts/convert_brain_network.py`` made and checked them.
 """
 
+import hashlib
+import json
 from importlib import resources
+from pathlib import Path
 
 import torch
 from torch import nn
+
+from mbseg_bids.errors import UnreadableDataError
 
 NETWORKS = ("locate", "segment")
 """``locate`` finds the brain in the whole image, ``segment`` outlines it in the box around it."""
@@ -53,14 +58,40 @@ class BrainNetwork(nn.Module):
 
 
 def load_brain_network(name: str) -> BrainNetwork:
-    """Load one of :data:`NETWORKS` with its shipped weights, on the CPU, ready for inference."""
+    """Load one of :data:`NETWORKS` with its shipped weights, on the CPU, ready for inference.
+
+    Raises
+    ------
+    UnreadableDataError
+        If the file is not the one on record.
+    """
     from safetensors.torch import load_file
 
-    with resources.as_file(resources.files("mbseg_bids.data").joinpath("brain", f"{name}.safetensors")) as path:
-        weights = load_file(path)
+    with resources.as_file(resources.files("mbseg_bids.data").joinpath("brain")) as folder:
+        weights = load_file(verified_file(folder, name))
     network = BrainNetwork()
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return network.eval()
+
+
+def verified_file(folder: Path, name: str) -> Path:
+    """Return the weights file of a network if its SHA-256 is that of ``provenance.json`` beside it.
+
+    Raises
+    ------
+    UnreadableDataError
+        If it is not, or a file is missing.
+    """
+    path, remedy = folder / f"{name}.safetensors", "install the package again"
+    try:
+        on_record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["SHA256"][name]
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError, KeyError) as error:
+        raise UnreadableDataError(f"cannot read the brain network {name}: {error}", remedy) from error
+    if found != on_record:
+        raise UnreadableDataError(f"the brain network {name} is damaged: its SHA-256 differs", remedy)
+    return path
 
 
 class _Down(nn.Module):

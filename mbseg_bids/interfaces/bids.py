@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -119,6 +120,28 @@ def add_columns(table: str, columns: Mapping[str, str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _is_nifti(path: Path) -> bool:
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+def without_free_text(content: bytes) -> bytes:
+    """Return a NIfTI-1 file without the fields and extensions that hold free text: converters put names there.
+
+    The header of an output comes from the scan, so that its grid is kept to the bit; whatever a scanner or converter
+    wrote into ``descrip``, ``aux_file``, ``db_name``, ``intent_name`` or an extension (a DICOM header, say) must not
+    come along.
+    """
+    order = {b"\x5c\x01\x00\x00": "<", b"\x00\x00\x01\x5c": ">"}.get(content[:4])
+    if order is None or content[344:348] != b"n+1\0":
+        return content
+    (offset,) = struct.unpack_from(f"{order}f", content, 108)
+    header = bytearray(content[:348])
+    for start, length in ((14, 18), (148, 80), (228, 24), (328, 16)):
+        header[start : start + length] = bytes(length)
+    struct.pack_into(f"{order}f", header, 108, 352.0)
+    return bytes(header) + bytes(4) + content[max(352, int(offset)) :]
+
+
 def _canonical_bytes(path: Path, *, compress: bool) -> bytes:
     """Return the bytes to write: gzip headers hold a time and a name, which would differ from run to run."""
     if path.name.endswith(".gz"):
@@ -126,4 +149,6 @@ def _canonical_bytes(path: Path, *, compress: bool) -> bytes:
             content = stream.read()
     else:
         content = path.read_bytes()
+    if _is_nifti(path):
+        content = without_free_text(content)
     return gzip.compress(content, compresslevel=6, mtime=0) if compress else content

@@ -160,8 +160,8 @@ def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (term, value with unit) of the few measures that say why a candidate was rejected."""
     if (row.get("lesion_probability") or "n/a") != "n/a":
         yield "Lesion probability", _show(row, "lesion_probability", 2)
-    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (threshold {_show(row, 'ratio_threshold', 2)})"
-    yield "Network probability", f"{_show(row, 'probability_max', 2)} at most"
+    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (needs {_show(row, 'ratio_threshold', 2)})"
+    yield "Network", f"{_show(row, 'probability_max', 2)} at most"
     yield "Diameter", _show(row, "diameter_mm", 1, " mm")
     yield "Voxel", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
 
@@ -175,14 +175,14 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     size = f"{show('volume_mm3', 1, ' mm³')}, {show('diameter_mm', 1, ' mm across')}"
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
     slices = show("n_slices", 0)
-    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}"
+    voxel = ", ".join(show(c, 0) for c in ("i", "j", "k"))
+    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}, around {voxel}"
     certainty = row.get("certainty") or "n/a"
     if certainty != "n/a":
         yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
     yield "Network probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
-    yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (scanner, RAS+)"
-    yield "Voxel", ", ".join(show(c, 0) for c in ("i", "j", "k")) + " (T2* image)"
+    yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (RAS+)"
 
 
 def _anchor_voxel(

@@ -222,7 +222,11 @@ def error_from_text(traceback: str) -> MbsegError:
     inner = [match for match in named if match.group(1).rsplit(".", 1)[-1] not in _WRAPPERS]
     for match in reversed(inner or named):
         return _foreign(match.group(1).rsplit(".", 1)[-1], (match.group(2) or "").strip())
-    return MbsegError(lines[-1].strip() if lines else "unknown failure", "see the crash file in the work folder")
+    if not lines:  # a crash file of which nothing could be written
+        return InputOutputError(
+            "unknown failure: its account could not be written", "check the disk and the work folder"
+        )
+    return MbsegError(lines[-1].strip(), "see the crash file in the work folder")
 
 
 def _foreign(name: str, message: str) -> MbsegError:
@@ -230,11 +234,22 @@ def _foreign(name: str, message: str) -> MbsegError:
     text = f"{name}: {message}" if message else name
     if name == "OutOfMemoryError" or "out of memory" in message.lower():
         return TemporaryError(text, "use --device cpu or a smaller --batch-size")
+    if name == "BrokenProcessPool":
+        text = "a process was killed, as when memory runs out"
     if name in ("MemoryError", "BrokenProcessPool"):
         return TemporaryError(text, "give more memory, or fewer processes with --n-cpus")
     if name in ("OSError", "IOError", "BlockingIOError", "PermissionError"):
-        return InputOutputError(text, "check the disk and the work folder")
+        return InputOutputError(_of_the_system(message) or text, "check the disk and the work folder")
     return MbsegError(text, "see the crash file in the work folder")
+
+
+def _of_the_system(message: str) -> str | None:
+    """Return an error of the file system with the bare name of its file, such as ``No space left on device: a.txt``."""
+    match = re.match(r"\[Errno \d+\] ([^:]+)(?::.*?'([^']*)'\s*)?$", message)
+    if not match:
+        return None
+    name = Path(match.group(2)).name if match.group(2) else ""
+    return f"{match.group(1)}: {name}" if name else match.group(1)
 
 
 def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ def _initialise_worker(folder: str) -> None:
     """Set up a worker as nipype does, and keep its account of every node off the terminal."""
     process_initializer(folder)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for name in ("nipype.workflow", "nipype.utils"):
+    for name in ("nipype.workflow", "nipype.utils", "nibabel.global"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from mbseg_bids.bids.inputs import check_sessions, find_sessions, read_filters, sidecar
+from mbseg_bids.bids.inputs import check_sessions, find_sessions, read_filters
+from mbseg_bids.bids.sidecars import sidecar
 from mbseg_bids.errors import (
     InvalidDatasetError,
     MissingImageError,
@@ -216,7 +217,7 @@ def test_an_image_without_orientation_is_warned_about(make_dataset, save_image):
 
     root = make_dataset(*names())
     path = root / "sub-01/anat/sub-01_T2starw.nii.gz"
-    image = nib.Nifti1Image(np.random.default_rng(0).normal(size=(8, 8, 4)).astype(np.float32), None)
+    image = nib.Nifti1Image(np.random.default_rng(0).normal(100, 20, (8, 8, 4)).astype(np.float32), None)
     nib.save(image, path)
     (session,) = check_sessions(find_sessions(root))
     assert any("states no orientation" in warning for warning in session.warnings)

@@ -127,7 +127,14 @@ def test_a_session_that_fails_stops_no_other_and_its_reason_is_kept(make_dataset
     assert row["reason"] == "sub-01: the T2* image is too bright (scan again)"
     assert sessions_of(out)["sub-02"]["outcome"] == "done"
     assert not (out / "logs" / "sub-01_done.json").exists()
-    assert fake_parts == ["02"]
+    assert fake_parts == ["01", "02"]  # the report of a failed participant says why
+    failure = json.loads((out / "logs" / "sub-01_failure.json").read_text())
+    assert (failure["error"], failure["remedy"]) == ("the T2* image is too bright", "scan again")
+    assert failure["step"] == "anatomy work"
+    assert str(tmp_path) not in json.dumps(failure)
+    brighten(root / "sub-01/anat/sub-01_T2starw.nii.gz", 1 / 50)
+    assert run(root, out, "participant")[0] == 0
+    assert not (out / "logs" / "sub-01_failure.json").exists()
 
 
 def test_if_every_session_fails_alike_the_run_ends_with_their_exit_code(make_dataset, tmp_path, fake_parts, run):
@@ -152,6 +159,7 @@ def test_a_session_that_cannot_run_is_listed_and_the_others_run(make_dataset, tm
     assert code == 1
     assert last.startswith("mbseg-bids failed: 1 session failed, 1 done; first failure: sub-02 has no T2starw")
     assert sessions_of(out)["sub-02"]["exit_code"] == "66"
+    assert "T2starw" in json.loads((out / "logs" / "sub-02_failure.json").read_text())["error"]
     assert (out / "logs" / "sub-01_done.json").exists()
 
 

@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 
@@ -6,9 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_output import fake_arrays, fake_summary, lesion_rows, write_session
+from PIL import Image
 
+from mbseg_bids.group import prevalence
 from mbseg_bids.group.build import build_group
 from mbseg_bids.group.columns import group_columns
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.reports import glass
 
 ROWS = lesion_rows(fake_arrays())
 
@@ -284,7 +290,8 @@ def test_every_lesion_of_every_session_has_a_row_that_says_whose_it_is(tmp_path)
     assert all(described[name]["Description"] for name in lesions.columns)
 
 
-def test_prevalence_is_the_part_of_participants_and_places_go_into_the_table(tmp_path):
+def test_prevalence_is_the_part_of_participants_and_places_go_into_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("mbseg_bids.group.prevalence.template_brain", lambda name: None)  # the picture has its own test
     labels = np.zeros((4, 5, 6), np.int16)
     affine = np.diag([2.0, 2, 2, 1])
     where = {("01", "1"): (1, 1, 1), ("01", "2"): (1, 1, 1), ("02", ""): (3, 4, 5), ("03", ""): (0, 0, 0)}
@@ -339,9 +346,7 @@ def cohort(output_dir, counts, brains, field=3):
 def test_outliers_are_found_among_like_scans_only_and_come_first(tmp_path):
     brains = [1400, 1410, 1420, 1430, 1440, 1450, 1460, 1470]
     cohort(tmp_path, [0, 0, 1, 0, 2, 0, 0, 40], [*brains[:6], 700, 1470])
-    cohort(
-        tmp_path, [40, 41, 40, 39], [700] * 4, field=1.5
-    )  # many, but usual there
+    cohort(tmp_path, [40, 41, 40, 39], [700] * 4, field=1.5)  # many, but usual there
     result, read = table(tmp_path)
     found = {row["participant_id"]: row["outlier"] for _, row in read.iterrows() if row["outlier"] != "n/a"}
     assert found == {"sub-306": "smaller_brain", "sub-307": "more_microbleeds"}
@@ -371,3 +376,23 @@ def test_overdispersion_is_told(tmp_path):
     page = build_group(tmp_path).page.read_text()
     assert '<td class="number">25 %</td><td class="number">0</td><td class="number">3.00</td>' in page
     assert '<td class="number">12.0</td>' in page  # variance 36, mean 3
+
+
+def test_picture_of_the_prevalence_map_is_drawn_where_the_lesions_are(monkeypatch):
+    shape = (60, 70, 50)
+    brain = Volume(np.pad(np.full((50, 60, 40), 80, np.float32), 5), np.diag([1.0, 1, 1, 1]))
+    monkeypatch.setattr(prevalence, "template_brain", lambda name: brain)
+    monkeypatch.setattr(glass, "template_brain", lambda name: brain)
+    glass.glass_planes.cache_clear()
+    here = np.ravel_multi_index((45, 20, 30), shape)  # the patient's right, behind
+    found = prevalence.Prevalence("any", brain.affine, shape, {"sub-01": np.array([here])}, 1)
+    pictures = prevalence.prevalence_pictures(found)
+    glass.glass_planes.cache_clear()
+    assert len(pictures) == 3
+    axial = pictures[2]
+    heat = re.findall(r'href="data:image/png;base64,([^"]+)"', axial)[1]
+    opacity = np.array(Image.open(io.BytesIO(base64.b64decode(heat))))[..., 3].astype(float)
+    row, column = np.unravel_index(opacity.argmax(), opacity.shape)
+    assert column < opacity.shape[1] / 2  # right is on the left
+    assert row > opacity.shape[0] / 2  # behind is below
+    assert "1 participants" in axial

@@ -430,7 +430,7 @@ def test_failed_participant_has_a_report_that_says_where_and_why(tmp_path):
     assert "Failed at step detection classify: MemoryError: cannot allocate 4 GB." in first_screen
     assert "What to do: give more memory." in first_screen
     assert 'File "classify.py", line 4, in classify' in page.prose
-    assert "was not found" not in page.prose.split("Inputs")[0]
+    assert "was not found" not in page.prose.split("Methods")[0]
     assert not page.of("img")
 
 

@@ -35,6 +35,8 @@ import fake_workflows
 
 PARTICIPANTS = ("01", "02")
 LONGEST_RUN = 600.0
+KILLS_OF_A_RUN = 10
+"""After so many, a run is left in peace, so that its end can be compared."""
 LONGEST_ORPHAN = 60.0
 
 
@@ -187,8 +189,9 @@ def kill_and_resume(folder: Path, n_kills: int, seed: int, say: Callable[[str], 
     while result.kills < n_kills and len(result.faults) < 10:
         chain += 1
         parallel, name = chain % 2 == 0, f"chain{chain}"
-        one_chain(functools.partial(arguments, name, parallel), folder / name, folder / f"{name}.log", length,
-                  chance, result, n_kills, parallel, reference)  # fmt: skip
+        to_the_end = one_chain(functools.partial(arguments, name, parallel), folder / name, folder / f"{name}.log",
+                               length, chance, result, n_kills, parallel, reference)  # fmt: skip
+        length = (length + to_the_end) / 2  # the machine may have become slower, or faster
         say(f"{result.kills} kills, {result.runs_finished} runs finished, {len(result.faults)} faults")
     return result
 
@@ -205,11 +208,14 @@ def _import_all(raw: Path) -> None:
     find_sessions(raw)
 
 
-def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, reference) -> None:
-    """Start a run, kill it and start it again until it comes to its end; then compare."""
+def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, reference) -> float:
+    """Start a run, kill it and start it again until it comes to its end; then compare. Return what its end took, s."""
+    last = min(n_kills, result.kills + KILLS_OF_A_RUN)
     while True:
+        begun = time.monotonic()
         process = start(arguments(), log)
-        until = time.monotonic() + (chance.uniform(0, length) if result.kills < n_kills else LONGEST_RUN)
+        # Exponential: no moment is out of reach, also where the machine is slower now than it was.
+        until = time.monotonic() + (chance.expovariate(1 / length) if result.kills < last else LONGEST_RUN)
         status = 0
 
         def ended(process=process) -> bool:
@@ -232,6 +238,7 @@ def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, 
         moment, faults = check_killed(place / "out", reference)
         result.moments[moment] += 1
         result.faults += [f"{log.stem}: {fault}" for fault in faults]
+    to_the_end = time.monotonic() - begun
     code = os.waitstatus_to_exitcode(status)
     result.runs_finished += 1
     if code != 0:
@@ -245,6 +252,7 @@ def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, 
     if not result.faults:
         shutil.rmtree(place)
         log.unlink()
+    return to_the_end
 
 
 def main() -> int:

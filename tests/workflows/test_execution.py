@@ -51,7 +51,9 @@ def test_the_original_error_is_recovered_from_what_nipype_makes_of_it(line, kind
 
 def test_text_without_an_exception_still_gives_a_line():
     assert error_from_text("something went wrong").what == "something went wrong"
-    assert error_from_text("").what == "unknown failure"
+    error = error_from_text("")  # the disk is full
+    assert type(error) is InputOutputError
+    assert error.what == "unknown failure: its account could not be written"
 
 
 def test_plugins():

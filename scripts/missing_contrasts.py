@@ -1,0 +1,62 @@
+"""How detection does on test scans without T2w, without T1w, and on T2* alone.
+
+    python scripts/missing_contrasts.py WORK [--jobs 2]
+
+after ``scripts/finish_weights.py``, on its test scans with slices of 3 and 4 mm. The network is asked anew, with a
+channel of zeros for what is missing, as in the BIDS App. Writes WORK/missing/<contrasts> as derivative trees beside
+their truth; ``scripts/results.py`` scores them. Brain, tissue and regions are the true ones, so what a missing T1w
+costs the anatomy steps is not in these figures.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+import torch
+from finish_weights import SETTINGS, ScanPlan, plans, truth_table, write_segmentation
+
+from mbseg_bids.detection.lesions import segment_lesions
+from mbseg_bids.detection.second_look import load_second_look
+from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.learning.labelled_scan import load_scan
+from mbseg_bids.learning.scan_scores import probability_map
+
+CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
+"""Contrasts that are there, and the channels that are not."""
+THICK_MM = 3.0
+
+
+def main() -> None:
+    """Segment every scan with every set of contrasts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--jobs", type=int, default=2, help="scans computed side by side")
+    args = parser.parse_args()
+    chosen = [p for p in plans() if p.part in ("test", "free") and p.spacing is not None and p.spacing[2] >= THICK_MM]
+    with ProcessPoolExecutor(args.jobs) as pool:
+        list(pool.map(segment, repeat(args.work), chosen))
+
+
+def segment(work: Path, plan: ScanPlan) -> None:
+    """Write the truth of one scan, and what is found with each set of contrasts."""
+    torch.set_num_threads(1)
+    model, metadata = load_weights("default")
+    scan = load_scan(work / "scans" / f"{plan.name}.npz")
+    case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
+    write_segmentation(work / "missing" / "truth", label, case.lesions, truth_table(scan), case.affine)
+    for name, absent in CHANNELS.items():
+        case.stack[list(absent)] = 0
+        probability = probability_map(model, metadata, case, SETTINGS)
+        result = segment_lesions(
+            *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, SETTINGS),
+            tissue=case.tissue,
+            second_look=load_second_look(),
+        )
+        write_segmentation(work / "missing" / name, label, result.lesions, result.lesion_table, case.affine)
+        case = scan.as_case()
+    print(plan.name, flush=True)
+
+
+if __name__ == "__main__":
+    main()

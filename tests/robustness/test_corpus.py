@@ -1,0 +1,67 @@
+"""Every broken or odd dataset ends in its line and its exit code, harms nobody else, and leaves no lie on disk."""
+
+import tempfile
+from pathlib import Path
+
+import cases_dataset
+import cases_geometry
+import cases_images
+import cases_machine
+import pytest
+from corpus import CASES
+from place import LAST_LINE, Place, clean, run_app
+from table import row, rows_of
+
+REGISTERED_BY = (cases_images, cases_geometry, cases_dataset, cases_machine)
+"""Importing them fills the corpus."""
+
+TABLE = Path(__file__).parents[2] / "docs" / "robustness.md"
+
+
+@pytest.fixture
+def place():
+    """A dataset in a folder that everybody may enter."""
+    root = Path(tempfile.mkdtemp(prefix="odd-"))
+    root.chmod(0o755)
+    yield Place(root)
+    clean(root)
+
+
+def run_case(case, place):
+    more = case.build(place)
+    return more() if callable(more) else run_app(place, *(more or []))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", CASES)
+def test_case(name, place):
+    case = CASES[name]
+    ran = run_case(case, place)
+    assert ran.code == case.code, ran.printed
+    assert case.says in ran.shown(ran.printed), ran.printed
+    assert LAST_LINE.fullmatch(ran.last_line), ran.last_line
+    assert "Traceback" not in ran.printed
+    assert "this is a bug" not in ran.printed
+    if case.session_code is not None and "--dry-run" not in case.what:
+        assert ran.session("sub-01")["exit_code"] == str(case.session_code)
+        assert (ran.left("sub-01"), ran.left("sub-02")) == case.left
+    if case.check:
+        case.check(ran)
+    if place.out.is_dir() and place.out != place.raw:
+        for path in (p for p in place.out.rglob("*") if p.is_file()):
+            assert str(place.root).encode() not in path.read_bytes(), path
+            assert not path.name.endswith((".part", ".tmp")), path
+    committed, now = rows_of(TABLE)[name], row(case, ran)
+    # What Python and zlib say in their own words is not the same in every version.
+    assert ends(committed) == ends(now), "docs/robustness.md is out of date: make robustness"
+    assert case.says.replace("<", "&lt;") in committed
+
+
+def ends(text):
+    """Return exit code and what is on disk, the last cells of a row."""
+    return [cell.strip() for cell in text.rstrip(" |").split(" | ")[-3:]]
+
+
+def test_the_corpus_is_large_and_the_table_has_exactly_its_cases():
+    assert len(CASES) >= 60
+    assert set(rows_of(TABLE)) == set(CASES)
