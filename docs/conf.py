@@ -16,7 +16,6 @@ version = release = __version__
 extensions = ["myst_parser"]
 root_doc = "index"
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.not_readable"]
 myst_heading_anchors = 4
 html_theme = "furo"
 html_title = f"mbseg_bids {__version__}"

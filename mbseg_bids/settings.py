@@ -144,7 +144,7 @@ def _replace_checked(settings: Any, table: str, values: Any) -> Any:
     if not isinstance(values, dict):
         raise UsageError(f"settings [{table}] is not a table", "write [table] and key = value lines")
     defaults = {f.name: getattr(type(settings)(), f.name) for f in fields(settings)}
-    checked = {}
+    checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in defaults:
             raise UsageError(f"unknown setting {table}.{key}", f"one of: {', '.join(defaults)}")

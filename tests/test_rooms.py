@@ -21,8 +21,8 @@ MAY_USE = {
     "bids": {"imaging"},
     "interfaces": {"imaging", "detection", "bids"},
     "workflows": {"imaging", "bids", "interfaces"},
-    "reports": {"imaging", "clinical"},
-    "group": {"clinical", "reports"},
+    "reports": {"imaging", "clinical", "bids"},
+    "group": {"imaging", "clinical", "bids", "reports"},
     "cli": {"imaging", "detection", "simulation", "evaluation", "learning", "bids", "workflows", "reports", "group"},
 }
 """As in the table of docs/developers.md."""

@@ -3,7 +3,7 @@
 import argparse
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbseg_bids.cli.numbers import part, positive, slices
 from mbseg_bids.cli.resources import add_device, add_workers
@@ -224,18 +224,18 @@ def _csf(args: argparse.Namespace) -> int:
 
     from mbseg_bids.detection.weights import load_weights
     from mbseg_bids.evaluation.csf import draw_csf, score_csf
-    from mbseg_bids.learning.csf_maps import resnet_csf, typical_slices, unet_csf
+    from mbseg_bids.learning.csf_maps import CsfMap, resnet_csf, typical_slices, unet_csf
     from mbseg_bids.learning.labelled_scan import scan_files
     from mbseg_bids.learning.unet import load_unet
 
     _need_a_network(args)
-    networks = []
+    networks: list[tuple[str, Any, CsfMap]] = []
     for path in args.unet:
         model, metadata = load_unet(path)
         networks.append((f"U-Net {metadata.patch_size}", metadata, unet_csf(model, metadata, args.device)))
     if args.resnet:
-        model, metadata = load_weights(args.resnet)
-        networks.append(("ResNet-50", metadata, resnet_csf(model, metadata, args.device, args.workers)))
+        model, of_resnet = load_weights(args.resnet)
+        networks.append(("ResNet-50", of_resnet, resnet_csf(model, of_resnet, args.device, args.workers)))
     for _, metadata, _ in networks:
         _check_task(metadata.name, metadata.task, "csf")
     torch.set_num_threads(args.workers)

@@ -1,26 +1,18 @@
 """Options about the machine that several commands of the workbench share."""
 
 import argparse
-from typing import Protocol
 
 from mbseg_bids.cli.numbers import positive, positive_float
 
 
-class Options(Protocol):
-    """An argument parser, or a group of one."""
-
-    def add_argument(self, *name_or_flags: str, **kwargs: object) -> argparse.Action:
-        """Add an option."""
-
-
-def add_device(options: Options) -> None:
+def add_device(options: argparse._ActionsContainer) -> None:
     """Add ``--device``."""
     options.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU where there is one"
     )
 
 
-def add_precision(options: Options) -> None:
+def add_precision(options: argparse._ActionsContainer) -> None:
     """Add ``--precision``."""
     options.add_argument(
         "--precision",
@@ -30,7 +22,7 @@ def add_precision(options: Options) -> None:
     )
 
 
-def add_workers(options: Options) -> None:
+def add_workers(options: argparse._ActionsContainer) -> None:
     """Add ``--workers``."""
     options.add_argument(
         "--workers",
@@ -41,7 +33,7 @@ def add_workers(options: Options) -> None:
     )
 
 
-def add_time_limit(options: Options) -> None:
+def add_time_limit(options: argparse._ActionsContainer) -> None:
     """Add ``--time-limit``."""
     options.add_argument(
         "--time-limit", type=positive_float, metavar="MINUTES", help="then write a checkpoint and exit with code 75"

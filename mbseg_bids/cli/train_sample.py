@@ -93,6 +93,7 @@ def _sample(args: argparse.Namespace) -> int:
 def _simulate(args: argparse.Namespace) -> int:
     import nibabel as nib
     import numpy as np
+    from nibabel.filebasedimages import ImageFileError
 
     from mbseg_bids.imaging.volume import Volume
     from mbseg_bids.learning.sampling import MicrobleedCounts
@@ -102,7 +103,7 @@ def _simulate(args: argparse.Namespace) -> int:
         try:
             image = nib.load(path)
             labels = Volume(np.asarray(image.dataobj), image.affine)
-        except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        except (OSError, ValueError, ImageFileError) as error:
             raise UnreadableDataError(f"cannot read label map {path}: {error}", "give NIfTI label maps") from error
         for scan in range(args.scans):
             case, rng = simulate(labels, participant, args.seed + scan)

@@ -81,7 +81,8 @@ def compare_readers(
     for done, pair in enumerate(pairs, start=1):
         first, second = read_pair(pair)
         columns = scan_columns(pair, first.labels)
-        rows += [columns | row for row in _count(*crop_to_lesions(first, second), rule, maximum_distance, limit)]
+        first, second = crop_to_lesions(first, second)
+        rows += [columns | row for row in _count(first, second, rule, maximum_distance, limit)]
         if progress:
             progress(done, len(pairs))
     return Agreement(pd.DataFrame(rows), tuple(sorted({*missing, *missing_here})))

@@ -47,7 +47,8 @@ def read_results(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     UnreadableDataError
         If a folder lacks ``scans.tsv``, or a column is missing.
     """
-    scans, patches = [], []
+    scans: list[pd.DataFrame] = []
+    patches: list[pd.DataFrame] = []
     for folder in folders:
         for name, rows, columns in (
             ("scans.tsv", scans, {"scan", *KEYS, *COUNTS}),

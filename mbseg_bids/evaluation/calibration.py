@@ -192,8 +192,8 @@ def _binned_measures(counts: pd.DataFrame, n_bins: int, bootstrap: Bootstrap) ->
     rows = []
     for name, value in values.items():
         low, high = bootstrap.percentiles(resampled[name]) if resampled else (np.nan, np.nan)
-        row = {"measure": name, "value": float(value[0]), "value_low": float(low), "value_high": float(high)}
-        rows.append(row | {"value_interval": "none" if np.isnan(low) else "bootstrap"})
+        measured = {"measure": name, "value": float(value[0]), "value_low": float(low), "value_high": float(high)}
+        rows.append(measured | {"value_interval": "none" if np.isnan(low) else "bootstrap"})
     return rows
 
 

@@ -95,7 +95,8 @@ class Bootstrap:
         """Return both ends of the interval of bootstrap values, shape (resamples, ...); not-a-number is left out."""
         ordered = np.sort(np.where(np.isfinite(values), values, math.nan), axis=0)  # not-a-number comes last
         n_valid = np.isfinite(ordered).sum(axis=0)
-        return tuple(_quantile(ordered, n_valid, q) for q in ((1 - self.level) / 2, (1 + self.level) / 2))
+        low, high = (_quantile(ordered, n_valid, q) for q in ((1 - self.level) / 2, (1 + self.level) / 2))
+        return low, high
 
 
 def _quantile(ordered: npt.NDArray[np.floating], n_valid: npt.NDArray[np.intp], q: float) -> npt.NDArray[np.floating]:

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from nibabel.filebasedimages import ImageFileError
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.location import locate
@@ -21,7 +22,7 @@ MASK = "space-T2starw_label-CMB_mask.nii.gz"
 """0/1, taken where there is no segmentation: its 26-connected components are the lesions."""
 REGION_MAP = "space-T2starw_seg-regions_dseg.nii.gz"
 NO_SESSION = "n/a"
-_READ_ERRORS = (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError)
+_READ_ERRORS = (OSError, EOFError, ValueError, ImageFileError)
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,10 @@ def read_lesions(path: Path, region_maps: Iterable[Path] = ()) -> Lesions:
     for candidate in region_maps:
         if candidate.exists():
             check_grids(path, candidate)
-            regions = read_labels(candidate).data
-            if regions.max(initial=0) > max(REGIONS):
-                raise UnreadableDataError(f"{candidate} has label {regions.max()}", f"labels 1 to {max(REGIONS)}")
-            return Lesions(labels, {k: v.region for k, v in locate(labels.data, regions, labels.spacing).items()})
+            numbers = read_labels(candidate).data
+            if numbers.max(initial=0) > max(REGIONS):
+                raise UnreadableDataError(f"{candidate} has label {numbers.max()}", f"labels 1 to {max(REGIONS)}")
+            return Lesions(labels, {k: v.region for k, v in locate(labels.data, numbers, labels.spacing).items()})
     return Lesions(labels, {})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +183,8 @@ def _valued(
 ) -> dict[str, float | str]:
     """Return value and interval of a measure of weighted participants; ``measure`` takes weights (samples, n)."""
     value = float(measure(np.ones((1, n)))[0])
-    low = high = np.nan
+    low: Any = np.nan
+    high: Any = np.nan
     if bootstrap.resamples and n > 1 and not np.isnan(value):
         low, high = bootstrap.percentiles(measure(bootstrap.weights(n)))
     method = "none" if np.isnan(low) else "bootstrap"

@@ -121,7 +121,8 @@ def segment_blocks(
     affine: npt.NDArray[np.float64],
 ) -> Lesions:
     """Segment every block and put the lesions together on the native grid; labels count on from block to block."""
-    labels, regions = np.zeros(shape, np.int32), {}
+    labels = np.zeros(shape, np.int32)
+    regions: dict[int, str] = {}
     for maps, window in blocks:
         found = maps.segment(settings)
         inside = found.labels.data > 0

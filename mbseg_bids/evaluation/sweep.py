@@ -7,6 +7,7 @@ results of a run. Each threshold goes through the very code of a run, from the m
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,8 @@ def sweep_trees(
             results |= _kept_candidates(pair, thresholds[LESION_PROBABILITY])
         for (parameter, threshold), found in results.items():
             point = {"parameter": parameter, "threshold": threshold}
-            counts, _ = score_scan(*crop_to_lesions(truth, found), rules, maximum_distance, limit, sizes=(COUNTED,))
+            near_truth, near_found = crop_to_lesions(truth, found)
+            counts, _ = score_scan(near_truth, near_found, rules, maximum_distance, limit, sizes=(COUNTED,))
             rows += [scan_columns(pair, truth.labels) | point | row for row in counts]
         if progress:
             progress(done, len(pairs))
@@ -133,7 +135,8 @@ def settings_at(settings: DetectionSettings, parameter: str, value: float) -> De
     """Return the settings with a threshold replaced; that of the ratio rule in every region."""
     if parameter == RATIO:
         return replace(settings, ratio_threshold=value, ratio_threshold_deep_gm=value)
-    return replace(settings, **{parameter: value})
+    changes: dict[str, Any] = {parameter: value}
+    return replace(settings, **changes)
 
 
 def _check(pairs: Sequence[ScanPair], *, maps: bool, candidates: bool) -> None:

@@ -195,12 +195,12 @@ def score_scan(
         for size in sizes:
             chosen = _of_size(matches, sides, size)
             for region in REGION_ROWS:
-                here = [
+                of_truth, of_result = (
                     labels if region == ALL_REGIONS else {k for k in labels if side.region[k] == region}
                     for labels, side in zip(chosen, sides, strict=True)
-                ]
+                )
                 row = {"match": rule, "size": size, "region": region, "lesion_free": not sides[0].region}
-                counts.append(row | _count(matches, *here, sides, common))
+                counts.append(row | _count(matches, of_truth, of_result, sides, common))
         lesions += _lesion_rows(rule, matches, sides)
     return counts, lesions
 

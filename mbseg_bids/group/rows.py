@@ -111,7 +111,7 @@ def _read_counts(files: SessionFiles) -> tuple[str, list[dict[str, str]], Lesion
 def _count_cells(counts: LesionCounts) -> dict[str, Any]:
     return (
         {"n_total": counts.total}
-        | {f"n_{name}": n for name, n in (counts.by_region | counts.by_size).items()}
+        | {f"n_{name}": n for name, n in {**counts.by_region, **counts.by_size}.items()}
         | {f"n_{certainty}": n for certainty, n in counts.by_certainty.items()}
         | {"n_below_minimum_size": counts.below_minimum, "n_macrohaemorrhage": counts.macrohaemorrhages}
         | {"volume_total": counts.volume}

@@ -101,7 +101,7 @@ def _normalise(image, low: float, high: float):
 
 def _box(rough: npt.NDArray[np.bool_], shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
     """Return the box around the brain in the full image, widened by a tenth on each side."""
-    box = []
+    box: list[slice] = []
     for axis, count in enumerate(shape):
         others = tuple(a for a in range(3) if a != axis)
         filled = np.flatnonzero(rough.mean(axis=others) > 0.02)
@@ -111,7 +111,8 @@ def _box(rough: npt.NDArray[np.bool_], shape: tuple[int, int, int]) -> tuple[sli
         centre = round(scale * (filled[-1] + 1 + filled[0]) / 2)
         size = round(scale * (1 + 2 * BOX_MARGIN) * (filled[-1] + 1 - filled[0]))
         box.append(slice(max(0, int(centre - size / 2)), min(count, int(centre + size / 2))))
-    return tuple(box)
+    i, j, k = box
+    return i, j, k
 
 
 @contextmanager

@@ -39,7 +39,8 @@ class Grid:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in mm between neighbouring voxel centres along each axis."""
-        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        x, y, z = (float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return x, y, z
 
 
 def slice_axis(affine: npt.NDArray) -> int:
@@ -84,7 +85,8 @@ def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64])
         new_affine[:, 3] += new_affine[:, axis] * offset
         new_affine[:, axis] *= scale
         new_shape[axis] = count
-    return Grid(tuple(new_shape), new_affine)
+    i, j, k = new_shape
+    return Grid((i, j, k), new_affine)
 
 
 def to_detection_grid(volume: Volume, grid: Grid, *, order: int = 1) -> Volume:

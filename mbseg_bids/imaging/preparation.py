@@ -164,7 +164,8 @@ def assemble(
 
 def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, Volume]:
     """Return brain mask and regions on the native T2* grid."""
-    return tuple(mask_to_native(v, t2star.shape, t2star.affine) for v in (inputs.brain, inputs.regions))
+    brain, regions = (mask_to_native(v, t2star.shape, t2star.affine) for v in (inputs.brain, inputs.regions))
+    return brain, regions
 
 
 def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray[np.bool_], bool]:

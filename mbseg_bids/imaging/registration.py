@@ -337,7 +337,8 @@ def _with_spacing(volume: Volume, spacing: float, only_finer: bool = False):
     affine[:3, :3] = affine[:3, :3] * scale
     middle = volume.affine[:3, :3] @ ((np.array(volume.shape) - 1) / 2)
     affine[:3, 3] += middle - affine[:3, :3] @ ((np.array(counts) - 1) / 2)
-    return _to_itk(resample(volume, Grid(tuple(counts), affine)))
+    i, j, k = counts
+    return _to_itk(resample(volume, Grid((i, j, k), affine)))
 
 
 def _centre_of_mass(volume: Volume) -> npt.NDArray[np.float64]:

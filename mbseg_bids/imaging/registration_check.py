@@ -227,7 +227,8 @@ def _coarse_grid(volume: Volume) -> Grid:
     steps = [max(1, round(CHECK_SPACING / s)) for s in volume.spacing]
     affine = volume.affine @ np.diag([*steps, 1.0])
     affine[:3, 3] += volume.affine[:3, :3] @ ((np.array(steps) - 1) / 2)
-    return Grid(tuple(max(1, n // s) for n, s in zip(volume.shape, steps, strict=True)), affine)
+    i, j, k = (max(1, n // s) for n, s in zip(volume.shape, steps, strict=True))
+    return Grid((i, j, k), affine)
 
 
 def _moves(centre: npt.NDArray) -> list[npt.NDArray[np.float64]]:

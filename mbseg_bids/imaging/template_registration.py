@@ -80,4 +80,5 @@ def check_template(
 
 
 def _every_second_voxel(volume: Volume) -> Grid:
-    return Grid(tuple((n + 1) // 2 for n in volume.shape), volume.affine @ np.diag([2.0, 2.0, 2.0, 1.0]))
+    i, j, k = ((n + 1) // 2 for n in volume.shape)
+    return Grid((i, j, k), volume.affine @ np.diag([2.0, 2.0, 2.0, 1.0]))

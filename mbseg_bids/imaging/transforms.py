@@ -117,7 +117,8 @@ def bounding_grid(volume: Volume, spacing: float, margin: float = 0.0) -> Grid:
     low, high = world.min(axis=1) - margin, world.max(axis=1) + margin
     affine = np.diag([spacing] * 3 + [1.0])
     affine[:3, 3] = low
-    return Grid(tuple(int(n) for n in np.ceil((high - low) / spacing) + 1), affine)
+    i, j, k = (int(n) for n in np.ceil((high - low) / spacing) + 1)
+    return Grid((i, j, k), affine)
 
 
 def grid_points(shape: Sequence[int], affine: npt.NDArray) -> npt.NDArray[np.float64]:

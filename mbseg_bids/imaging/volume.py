@@ -35,7 +35,8 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in mm between neighbouring voxel centres along (i, j, k)."""
-        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        x, y, z = (float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return x, y, z
 
     @property
     def voxel_volume(self) -> float:

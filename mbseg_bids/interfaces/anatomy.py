@@ -7,6 +7,7 @@ JSON file. Nothing heavy is imported before a node runs.
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, SimpleInterface, TraitedSpec, traits
 
@@ -272,18 +273,18 @@ class AssembleDetectionGrid(SimpleInterface):
         }
         key = KEYS[inputs.anatomical]
         to_t2star = others[key][1] if key in others else np.eye(4)
-        labels = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
+        brain, tissue, regions = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
         own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
-        found = assemble(t2star, others, *labels, to_t2star, own)
-        brain, regions = labels_on_native(found, t2star)
+        found = assemble(t2star, others, brain, tissue, regions, to_t2star, own)
+        native_brain, native_regions = labels_on_native(found, t2star)
         on_grid = {"t2star": found.t2star, **found.others}
         on_grid |= {"brain": found.brain, "tissue": found.tissue, "regions": found.regions}
         for name, volume in on_grid.items():
             self._results[f"{name}_det"] = write_volume(folder / f"{name}_det.nii.gz", volume)
         native = {
-            "t2star_native_preproc": t2star.with_data(standardise(t2star.data, brain.data > 0)),
-            "brain_native": brain,
-            "regions_native": regions,
+            "t2star_native_preproc": t2star.with_data(standardise(t2star.data, native_brain.data > 0)),
+            "brain_native": native_brain,
+            "regions_native": native_regions,
         }
         for name, volume in native.items():
             self._results[name] = write_volume(folder / f"{name}.nii.gz", volume, inputs.t2star)
@@ -312,7 +313,7 @@ class GatherRecords(SimpleInterface):
     output_spec = _GatherRecordsOutputSpec
 
     def _run_interface(self, runtime):
-        gathered = {"registration": {}, "reuse": {}, "warnings": [], "durations": {}}
+        gathered: dict[str, Any] = {"registration": {}, "reuse": {}, "warnings": [], "durations": {}}
         for record in self.inputs.records:
             for key, value in record.items():
                 if isinstance(value, dict):

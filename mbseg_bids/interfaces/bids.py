@@ -19,6 +19,7 @@ from nipype.interfaces.base import (
 
 from mbseg_bids.bids.files import hide_folders, write_bytes, write_json, write_text
 from mbseg_bids.bids.progress import write_done
+from mbseg_bids.interfaces.files import given
 
 
 class _WriteDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -48,16 +49,16 @@ class WriteDerivative(SimpleInterface):
     def _run_interface(self, runtime):
         source = Path(self.inputs.in_file)
         target = Path(self.inputs.output_dir) / self.inputs.path
-        if traits_given(self.inputs.reference):
+        if given(self.inputs.reference):
             require_same_grid(source, Path(self.inputs.reference))
         content = _canonical_bytes(source, compress=target.name.endswith(".gz"))
-        if traits_given(self.inputs.columns):
+        if given(self.inputs.columns):
             content = add_columns(content.decode(), self.inputs.columns).encode()
         write_bytes(target, content)
         beside = target.parent / target.name.split(".")[0]
-        if traits_given(self.inputs.metadata):
+        if given(self.inputs.metadata):
             write_json(beside.with_suffix(".json"), self.inputs.metadata)
-        if traits_given(self.inputs.table):
+        if given(self.inputs.table):
             write_text(beside.with_suffix(".tsv"), self.inputs.table)
         self._results["out_file"] = str(target)
         return runtime
@@ -92,14 +93,14 @@ class FinishSession(SimpleInterface):
         summary["durations"] = {}
         for part in ("anatomy", "detection"):
             path = getattr(self.inputs, part)
-            result = json.loads(Path(path).read_text(encoding="utf-8")) if traits_given(path) else {}
+            result = json.loads(Path(path).read_text(encoding="utf-8")) if given(path) else {}
             summary[part] = result
             summary["warnings"] += list(result.get("warnings") or [])
             summary["durations"][part] = result.get("durations", result.get("duration_s", {}))
-        summary = hide_folders(summary, self.inputs.hide if traits_given(self.inputs.hide) else {})
+        summary = hide_folders(summary, self.inputs.hide if given(self.inputs.hide) else {})
         target = output_dir / "logs" / f"{self.inputs.label}_summary.json"
         write_json(target, summary)
-        files = self.inputs.out_files if traits_given(self.inputs.out_files) else []
+        files = self.inputs.out_files if given(self.inputs.out_files) else []
         write_done(output_dir, self.inputs.label, self.inputs.fingerprint, [Path(f) for f in files])
         self._results["out_file"] = str(target)
         return runtime
@@ -139,11 +140,6 @@ def without_free_text(content: bytes) -> bytes:
         header[start : start + length] = bytes(length)
     struct.pack_into(f"{order}f", header, 108, 352.0)
     return bytes(header) + bytes(4) + content[max(352, int(offset)) :]
-
-
-def traits_given(value) -> bool:
-    """Tell whether a nipype input was set."""
-    return value is not None and repr(value) != "<undefined>"
 
 
 def _canonical_bytes(path: Path, *, compress: bool) -> bytes:

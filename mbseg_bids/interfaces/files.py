@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nipype.interfaces.base import isdefined
 
 from mbseg_bids.errors import UnreadableDataError
@@ -22,7 +23,7 @@ def read_volume(path: str | Path) -> Volume:
     try:
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise UnreadableDataError(f"cannot read {Path(path).name}: {error}", "give an intact image") from error
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]

@@ -50,11 +50,12 @@ class MapLabelsToTemplate(SimpleInterface):
         from mbseg_bids.imaging.grids import Grid
         from mbseg_bids.imaging.label_mapping import map_labels
         from mbseg_bids.imaging.template import DEFAULT_TEMPLATE, load_template
+        from mbseg_bids.imaging.transforms import Transform
         from mbseg_bids.interfaces.files import given, read_field, read_matrix, read_volume, write_volume
 
         name = self.inputs.template if given(self.inputs.template) else DEFAULT_TEMPLATE
         brain = load_template(name).brain
-        way = [read_field(self.inputs.anat_to_template)]
+        way: list[Transform] = [read_field(self.inputs.anat_to_template)]
         if given(self.inputs.anat_to_t2star):
             way.append(read_matrix(self.inputs.anat_to_t2star))
         moved = map_labels(read_volume(self.inputs.labels), Grid(brain.shape, brain.affine), way)

@@ -98,7 +98,8 @@ class Batches:
     """
 
     def __init__(self, kinds: npt.NDArray[np.uint8], settings: TrainingSettings) -> None:
-        self._seed, self._orders = settings.seed, {}
+        self._seed = settings.seed
+        self._orders: dict[str, tuple[int, npt.NDArray[np.intp]]] = {}
         shares = {kind: share for kind, share in settings.fractions.items() if share > 0}
         self._members = {kind: np.flatnonzero(kinds == KINDS[kind]) for kind in shares}
         empty = [kind for kind, members in self._members.items() if not len(members)]
@@ -125,10 +126,10 @@ class Batches:
     def _of_kind(self, kind: str, start: int, n: int) -> npt.NDArray[np.intp]:
         members = self._members[kind]
         places = np.arange(start, start + n)
-        return np.array([members[self._order(kind, p // len(members))[p % len(members)]] for p in places], np.intp)
+        return np.array([members[self._order(kind, int(p) // len(members))[p % len(members)]] for p in places], np.intp)
 
     def _order(self, kind: str, round_: int) -> npt.NDArray[np.intp]:
-        if self._orders.get(kind, (None,))[0] != round_:
+        if kind not in self._orders or self._orders[kind][0] != round_:
             rng = np.random.default_rng([self._seed, KINDS[kind], int(round_)])
             self._orders[kind] = (round_, rng.permutation(len(self._members[kind])))
         return self._orders[kind][1]

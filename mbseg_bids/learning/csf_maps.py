@@ -12,12 +12,13 @@ from mbseg_bids.evaluation.csf import csf_probability
 from mbseg_bids.learning.labelled_scan import LabelledScan
 from mbseg_bids.learning.unet import UNetMetadata
 from mbseg_bids.learning.unet_inference import SlidingWindow, predict_scan
+from mbseg_bids.settings import Device
 
 CsfMap = Callable[[LabelledScan], tuple[npt.NDArray[np.float32], float]]
 """Takes a scan; returns the probability of CSF, shape (I, J, K), and the seconds of wall time it took."""
 
 
-def resnet_csf(model: nn.Module, metadata: WeightsMetadata, device: str = "auto", n_workers: int = 1) -> CsfMap:
+def resnet_csf(model: nn.Module, metadata: WeightsMetadata, device: Device = "auto", n_workers: int = 1) -> CsfMap:
     """Return what maps CSF with the patch classifier, voxel by voxel over the whole brain."""
 
     def predict(scan: LabelledScan) -> tuple[npt.NDArray[np.float32], float]:
@@ -28,7 +29,7 @@ def resnet_csf(model: nn.Module, metadata: WeightsMetadata, device: str = "auto"
     return predict
 
 
-def unet_csf(model: nn.Module, metadata: UNetMetadata, device: str = "auto") -> CsfMap:
+def unet_csf(model: nn.Module, metadata: UNetMetadata, device: Device = "auto") -> CsfMap:
     """Return what maps CSF with a U-Net: whole slices, or windows that overlap by half."""
     windows = SlidingWindow(metadata.patch_size, 0.5)
 

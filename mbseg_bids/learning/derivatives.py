@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mbseg_bids.errors import NothingSelectedError, UnreadableDataError, UsageError
 
@@ -163,7 +164,7 @@ def find_labelled_scans(
         )
     scans, unlabelled = [], []
     for key in keys:
-        files = {name: found.get(key) for name, found in images.items()}
+        files: dict[str, Any] = {name: found.get(key) for name, found in images.items()}
         scan = ScanFiles(*key, **files, label=masks.get(key))
         if scan.label is None and not unlabelled_are_negative:
             unlabelled.append(scan.name)

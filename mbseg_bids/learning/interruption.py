@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
+from typing import Any
 
 from mbseg_bids.errors import TemporaryError
 
@@ -27,7 +28,7 @@ class StopRequest:
     def __init__(self, time_limit: float | None = None) -> None:
         self._end = None if time_limit is None else time.monotonic() + time_limit
         self._signal: str | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else

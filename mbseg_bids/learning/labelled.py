@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.errors import UnreadableDataError
@@ -102,7 +103,7 @@ def check_label(scan: ScanFiles) -> int:
     """Return the number of lesions of a scan's label, read and checked but not resampled."""
     if scan.label is None:
         return 0
-    numbered = _numbered(scan, _read(scan.t2star))
+    numbered = _numbered(scan, scan.label, _read(scan.t2star))
     return len(np.unique(numbered[numbered > 0]))
 
 
@@ -110,7 +111,7 @@ def _lesions(scan: ScanFiles, t2star: Volume, grid: Grid) -> tuple[npt.NDArray[n
     """Return the lesions on the detection grid, none lost, and their volumes on the native one."""
     if scan.label is None:
         return np.zeros(grid.shape, np.int32), {}
-    numbered = _numbered(scan, t2star)
+    numbered = _numbered(scan, scan.label, t2star)
     native = Volume(numbered, t2star.affine)
     moved = to_detection_grid(native, grid, order=0).data.astype(np.int32)
     lesions = restore_labels(moved, grid.affine, native)
@@ -118,15 +119,15 @@ def _lesions(scan: ScanFiles, t2star: Volume, grid: Grid) -> tuple[npt.NDArray[n
     return lesions, {n: float(sizes[n] * t2star.voxel_volume) for n in np.flatnonzero(sizes).tolist() if n > 0}
 
 
-def _numbered(scan: ScanFiles, t2star: Volume) -> npt.NDArray[np.int32]:
+def _numbered(scan: ScanFiles, path: Path, t2star: Volume) -> npt.NDArray[np.int32]:
     """Return the lesions of the label, numbered from 1, on the native grid."""
-    label = _read(scan.label)
-    _check_grid(scan.label, label, scan.t2star, t2star)
+    label = _read(path)
+    _check_grid(path, label, scan.t2star, t2star)
     values = label.data
     if not np.isfinite(values).all() or np.abs(values - np.rint(values)).max(initial=0) > 1e-3 or values.min() < 0:
-        raise UnreadableDataError(f"{scan.label} is no mask: its values are not whole numbers", "give a mask or labels")
+        raise UnreadableDataError(f"{path} is no mask: its values are not whole numbers", "give a mask or labels")
     whole = np.rint(values).astype(np.int32)
-    if scan.label.name.split(".")[0].endswith("_dseg"):  # one number for each lesion
+    if path.name.split(".")[0].endswith("_dseg"):  # one number for each lesion
         return np.unique(whole, return_inverse=True)[1].reshape(whole.shape).astype(np.int32) if whole.any() else whole
     return find_components(whole > 0, t2star.affine)
 
@@ -162,6 +163,6 @@ def _read(path: Path) -> Volume:
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)
         volume = Volume(data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data, image.affine)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise UnreadableDataError(f"cannot read {path}: {error}", "write it again") from error
     return volume

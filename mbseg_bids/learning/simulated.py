@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class CasePatches:
         self.microbleed.save(folder / f"{stem}_microbleed.npz")
 
 
-def simulate(labelmap: Volume, participant: int, seed: int, **options: object) -> tuple[Case, np.random.Generator]:
+def simulate(labelmap: Volume, participant: int, seed: int, **options: Any) -> tuple[Case, np.random.Generator]:
     """Simulate a scan of one anatomy; anatomy, and seed, decide it. Returns the generator for what is drawn next."""
     rng = np.random.default_rng([participant, seed])
     return simulate_training_case(labelmap, rng, **options), rng

@@ -16,7 +16,7 @@ from mbseg_bids.learning.scan_scores import probability_map, score_scan
 from mbseg_bids.learning.unet import UNetMetadata
 from mbseg_bids.learning.unet_inference import Blend, SlidingWindow, predict_scan
 from mbseg_bids.learning.unet_windows import FULL_SLICE, window
-from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.settings import DetectionSettings, Device
 
 MINIMUM_VOLUME = 8.0
 """mm3; smaller true lesions count neither as missed nor as false (as in mbseg evaluate)."""
@@ -66,7 +66,7 @@ def evaluate_unet(
     settings: DetectionSettings,
     *,
     blend: Blend = "centre",
-    device: str = "auto",
+    device: Device = "auto",
 ) -> ScanRow:
     """Run a U-Net with one stride over a scan, segment lesions from its map as from any other, and match them."""
     windows = SlidingWindow(metadata.patch_size, float(stride), blend)

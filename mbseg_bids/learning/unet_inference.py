@@ -14,6 +14,7 @@ from mbseg_bids.detection.classify import choose_device
 from mbseg_bids.detection.patches import STANDARD_MAXIMUM
 from mbseg_bids.errors import TemporaryError, UsageError
 from mbseg_bids.learning.unet import monai_module
+from mbseg_bids.settings import Device
 
 Blend = Literal["centre", "constant", "gaussian"]
 
@@ -82,7 +83,7 @@ def predict_scan(
     brain: npt.NDArray[np.bool_],
     windows: SlidingWindow,
     *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> npt.NDArray[np.float32]:
     """Return the probability of output 1 for every brain voxel.
 

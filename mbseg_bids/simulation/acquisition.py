@@ -49,11 +49,11 @@ def scan_grid(
         head_low, head_high = extent(anatomy.labels.data > 0, 8)
         sides = slice(0, 3 if cover_neck else 2)
         low[sides], high[sides] = head_low[sides], head_high[sides]
-    shape = tuple(int(n) for n in np.ceil((high - low) / np.asarray(spacing)))
+    i, j, k = (int(n) for n in np.ceil((high - low) / np.asarray(spacing)))
     affine = np.eye(4)
     affine[:3, :3] = axes * np.asarray(spacing)
     affine[:3, 3] = axes @ (low + np.asarray(spacing) / 2)
-    return affine, shape
+    return affine, (i, j, k)
 
 
 def resample(

@@ -120,7 +120,8 @@ def isotropic_head_grid(
     low, high = np.floor(low - margin), np.ceil(high + margin)
     affine = np.eye(4)
     affine[:3, 3] = low
-    return affine, tuple(int(n) for n in high - low + 1)
+    i, j, k = (int(n) for n in high - low + 1)
+    return affine, (i, j, k)
 
 
 def _world_bounds(mask: npt.NDArray, affine: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
@@ -247,11 +248,11 @@ def make_anatomy(
 
 
 def _brain_box(brain: npt.NDArray[np.bool_], margin: int) -> tuple[slice, slice, slice]:
-    sides = []
-    for axis in range(3):
+    def side(axis: int) -> slice:
         hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
-        sides.append(slice(max(0, int(hits[0]) - margin), int(hits[-1]) + margin + 1))
-    return tuple(sides)
+        return slice(max(0, int(hits[0]) - margin), int(hits[-1]) + margin + 1)
+
+    return side(0), side(1), side(2)
 
 
 def crop_to_brain(anatomy: Anatomy, *, margin: int = 15) -> Anatomy:

@@ -84,7 +84,7 @@ def sidecar(suffix: str, protocol: Protocol) -> dict[str, Any]:
     }
     if suffix == "T2starw":
         times = (protocol.echo_time, protocol.repetition_time, protocol.flip_angle)
-        extra = {"ScanningSequence": "GR", "PulseSequenceType": "Spoiled Gradient Echo"}
+        extra: dict[str, Any] = {"ScanningSequence": "GR", "PulseSequenceType": "Spoiled Gradient Echo"}
     elif suffix == "T2w":
         times = (protocol.t2w_echo_time, protocol.t2w_repetition_time, 150.0)
         extra = {"ScanningSequence": "SE", "PulseSequenceType": "Turbo Spin Echo"}

@@ -59,7 +59,8 @@ def paint_contrasts(
             box, share = found
             images[1].data[box] *= 1 - share * (1 - feature.t2w)
             images[2].data[box] *= 1 - share * (1 - feature.t1w)
-    return tuple(images)
+    t2star, t2w, t1w = images
+    return t2star, t2w, t1w
 
 
 @dataclass(frozen=True, eq=False)
