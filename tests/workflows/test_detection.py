@@ -71,9 +71,9 @@ def weights(tmp_path_factory):
 
 
 def run(inputs, weights, folder, n_threads=1):
-    # The untrained network says about a half everywhere: this threshold makes a candidate of whatever is searched.
+    # The untrained network says about a half everywhere: these thresholds make a lesion of whatever is dark enough.
     settings = Settings().override(
-        detection={"weights": weights, "probability_threshold": 1e-6},
+        detection={"weights": weights, "probability_threshold": 1e-6, "second_look_threshold": 1e-6},
         execution={"device": "cpu", "omp_nthreads": n_threads, "batch_size": 16},
     )
     workflow = init_detection_wf(settings=settings)
