@@ -146,6 +146,7 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcom
             label = plan.session.label
             if plan.done:
                 outcome.skipped.append(label)
+                remove_failure(request.output_dir, label)
                 continue
             try:
                 marks = (output_mark(request.output_dir, label), work_mark(request.work_dir, label))

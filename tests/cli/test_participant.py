@@ -134,6 +134,21 @@ def test_a_session_that_fails_stops_no_other_and_its_reason_is_kept(make_dataset
     assert str(tmp_path) not in json.dumps(failure)
 
 
+def test_the_record_of_a_failure_goes_when_the_session_is_done(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX[:3]), tmp_path / "out"
+    whole = (root / SIX[2]).read_bytes()
+    brighten(root / SIX[2], 50)
+    assert run(root, out, "participant")[0] == 65
+    record = out / "logs" / "sub-01_failure.json"
+    assert record.is_file()
+    (root / SIX[2]).write_bytes(whole)
+    assert run(root, out, "participant") == (0, "mbseg-bids finished: 1 session done")
+    assert not record.exists()
+    record.write_text("{}", encoding="utf-8")  # as left by a run that could not read the images for once
+    assert run(root, out, "participant")[0] == 0
+    assert not record.exists()
+
+
 def test_if_every_session_fails_alike_the_run_ends_with_their_exit_code(make_dataset, tmp_path, fake_parts, run):
     root = make_dataset(*SIX[:3])
     brighten(root / SIX[2], 50)
