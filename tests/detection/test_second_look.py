@@ -78,13 +78,14 @@ def test_the_shipped_model_measures_what_this_version_does():
     model = load_second_look()
     assert set(model.curves) <= set(FEATURES)
     assert 0 < model.probability(features()) < 1
-    # By construction a microbleed in white matter: round, dark, alone, sure to the network.
+    # By construction a microbleed in white matter: round, dark, alone, sure to both networks.
     clear = features(
         **{"elongation": 1.1, "blobness": 0.9, "dark_extent": 0.0, "across_slices": 0.02, "in_plane": 0.02},
         **{"structure_elongation": 1.2, "structure_volume": 0.1, "line_from": 0.02, "log_volume": 2.7},
         **{"contrast": 0.7, "darkest": 1.0, "probability_max": 6.0, "probability_mean": 3.0, "csf_share": 0.0},
+        neighbourhood=4.0,
     )
     vein = clear | {"across_slices": 0.9, "across_slices_weaker": 0.7, "dark_extent": 9.0, "elongation": 3.0}
-    vein |= {"structure_elongation": 4.0, "structure_volume": 2.5, "line_from": 0.5}
+    vein |= {"structure_elongation": 4.0, "structure_volume": 2.5, "line_from": 0.5, "neighbourhood": -4.0}
     assert model.probability(clear) > 0.5 > model.probability(vein)
     assert np.isfinite(model.intercept)

@@ -31,6 +31,7 @@ FORBIDDEN_METHODS = {
 ALLOWED = {
     ("learning/initial.py", "pickle"),
     ("learning/labelled_scan.py", "zipfile"),
+    ("learning/neighbourhood_set.py", "zipfile"),
     ("learning/patch_set.py", "zipfile"),
 }
 """They name the errors that torch's restricted reader (weights_only) and numpy's raise; none of them is of the app."""
@@ -79,6 +80,8 @@ def test_shipped_weights_are_safetensors_with_the_hash_on_record():
     on_record = {entry["file"]: entry["sha256"] for entry in manifest}
     brain = json.loads((PACKAGE / "data/brain/provenance.json").read_text())["SHA256"]
     on_record |= {f"{name}.safetensors": digest for name, digest in brain.items()}
+    second_look = json.loads((PACKAGE / "data/second_look/second-look.json").read_text())
+    on_record["lesion-network.safetensors"] = second_look["network_sha256"]
     shipped = list((PACKAGE / "data").rglob("*.safetensors"))
     assert {path.name for path in shipped} == set(on_record)
     for path in shipped:
