@@ -7,7 +7,7 @@ so here the slices themselves are the channels: T2* at nine heights, T2w and T1w
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.patches import STANDARD_MAXIMUM
+from mbseg_bids.detection.patches import STANDARD_MAXIMUM, squares_in_plane
 
 T2STAR_HEIGHTS_MM = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0)
 """Heights across slices, relative to the voxel, at which T2* is taken: farther than a large microbleed blooms."""
@@ -44,11 +44,7 @@ def extract_neighbourhoods(
     Shape (N, N_CHANNELS, size, size) float32, scaled to 0-1; zero outside the grid.
     """
     voxels = np.asarray(voxels, np.intp).reshape(-1, 3)
-    n_i, n_j, _ = stack.shape[1:]
-    offsets = np.arange(size) - size // 2
-    i, j = voxels[:, 0, None] + offsets, voxels[:, 1, None] + offsets
-    inside = ((i >= 0) & (i < n_i))[:, :, None] & ((j >= 0) & (j < n_j))[:, None, :]
-    i, j = np.clip(i, 0, n_i - 1)[:, :, None], np.clip(j, 0, n_j - 1)[:, None, :]
+    i, j, inside = squares_in_plane(voxels, stack.shape[1:3], size)
     squares = np.empty((len(voxels), N_CHANNELS, size, size), np.float32)
     channels = [(image, height) for image, heights in zip(stack, HEIGHTS_MM, strict=True) for height in heights]
     for channel, (image, height) in enumerate(channels):

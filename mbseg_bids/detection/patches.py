@@ -1,5 +1,7 @@
 """Patches: what the network sees of a voxel's surroundings in its slice."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -30,16 +32,25 @@ def extract_patches(stack: npt.NDArray[np.float32], voxels: npt.NDArray[np.integ
         If a voxel lies outside the grid.
     """
     stack, voxels = _checked(stack, voxels)
-    n_i, n_j = stack.shape[1:3]
-    offsets = np.arange(size) - size // 2
-    i = voxels[:, 0, None] + offsets
-    j = voxels[:, 1, None] + offsets
-    inside = ((i >= 0) & (i < n_i))[:, :, None] & ((j >= 0) & (j < n_j))[:, None, :]
-    patches = stack[
-        :, np.clip(i, 0, n_i - 1)[:, :, None], np.clip(j, 0, n_j - 1)[:, None, :], voxels[:, 2, None, None]
-    ].swapaxes(0, 1)
+    i, j, inside = squares_in_plane(voxels, stack.shape[1:3], size)
+    patches = stack[:, i, j, voxels[:, 2, None, None]].swapaxes(0, 1)
     patches = np.where(inside[:, None], patches, np.float32(0))
     return np.ascontiguousarray(patches * np.float32(1 / STANDARD_MAXIMUM), dtype=np.float32)
+
+
+def squares_in_plane(
+    voxels: npt.NDArray[np.intp], shape: Sequence[int], size: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return indices along both in-plane axes, (N, size, 1) and (N, 1, size), and what of (N, size, size) is inside.
+
+    ``shape`` is that of the plane; indices outside it are replaced by the nearest inside. The voxel is at
+    ``size // 2``.
+    """
+    n_i, n_j = shape
+    offsets = np.arange(size) - size // 2
+    i, j = (voxels[:, 0, None] + offsets)[:, :, None], (voxels[:, 1, None] + offsets)[:, None, :]
+    inside = (i >= 0) & (i < n_i) & (j >= 0) & (j < n_j)
+    return np.clip(i, 0, n_i - 1), np.clip(j, 0, n_j - 1), inside
 
 
 def extract_rotated_patches(
