@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbseg_bids.detection.second_look import load_second_look
+from mbseg_bids.detection.second_look import read_second_look
 from mbseg_bids.detection.weights import WeightsMetadata, load_weights
 
 TEXT = """# Model card: {name}
@@ -128,5 +128,5 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="default")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "model_card.md")
     args = parser.parse_args()
-    look = load_second_look()
+    look = read_second_look()
     write_model_card(args.out, load_weights(args.weights)[1], look.training, len(look.curves))

@@ -118,13 +118,24 @@ class SecondLook:
 
 
 def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
-    """Read a model.
+    """Read a model with its network.
 
     Raises
     ------
     UnreadableDataError
-        If the file is missing, no such model, or of features that this version does not measure; if its network is
-        missing or another.
+        As :func:`read_second_look`; or if its network is missing or another.
+    """
+    model = read_second_look(path)
+    return replace(model, ask=_network(Path(path).parent / NETWORK_FILE, model.network_sha256))
+
+
+def read_second_look(path: Path = MODEL_FILE) -> SecondLook:
+    """Read a model without its network: what it was made from, its curves.
+
+    Raises
+    ------
+    UnreadableDataError
+        If the file is missing, no such model, or of features that this version does not measure.
     """
     path = Path(path)
     try:
@@ -132,13 +143,12 @@ def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
         curves = {name: _read_curve(curve) for name, curve in content["curves"].items()}
         if unknown := set(curves) - set(FEATURES):
             raise ValueError(f"features {', '.join(sorted(unknown))} are unknown")
-        model = SecondLook(float(content["intercept"]), curves, content["training"], content.get("network_sha256", ""))
+        return SecondLook(float(content["intercept"]), curves, content["training"], content.get("network_sha256", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableDataError(
             f"cannot read the model of the second look {path}: {error}",
             "install the package again, or switch it off with --no-second-look",
         ) from error
-    return replace(model, ask=_network(path.parent / NETWORK_FILE, model.network_sha256))
 
 
 def _network(path: Path, sha256: str) -> AskNetwork | None:

@@ -163,7 +163,7 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
-        from mbseg_bids.detection.second_look import load_second_look
+        from mbseg_bids.detection.second_look import read_second_look
         from mbseg_bids.detection.summary import summarise
         from mbseg_bids.detection.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
@@ -197,7 +197,7 @@ class WriteLesions(SimpleInterface):
         for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
-        network = load_second_look().training.get("network") if settings.second_look else None
+        network = read_second_look().training.get("network") if settings.second_look else None
         search = dict(self.inputs.search)
         memory = {"classification": search.pop("memory_gb", None)}
         summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)
