@@ -43,9 +43,10 @@ def segment(work: Path, plan: ScanPlan) -> None:
     torch.set_num_threads(1)
     model, metadata = load_weights("default")
     scan = load_scan(work / "scans" / f"{plan.name}.npz")
-    case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
-    write_segmentation(work / "missing" / "truth", label, case.lesions, truth_table(scan), case.affine)
+    label = f"sub-{plan.anatomy}s{plan.seed}"
+    write_segmentation(work / "missing" / "truth", label, scan.lesions, truth_table(scan), scan.affine)
     for name, absent in CHANNELS.items():
+        case = scan.as_case()
         case.stack[list(absent)] = 0
         probability = probability_map(model, metadata, case, SETTINGS)
         result = segment_lesions(
@@ -54,7 +55,6 @@ def segment(work: Path, plan: ScanPlan) -> None:
             second_look=load_second_look(),
         )
         write_segmentation(work / "missing" / name, label, result.lesions, result.lesion_table, case.affine)
-        case = scan.as_case()
     print(plan.name, flush=True)
 
 
