@@ -25,21 +25,8 @@ export DEBIAN_FRONTEND=noninteractive
 [ "$(id -u)" = 0 ] || { echo "this needs root: it makes images from Debian's packages" >&2; exit 2; }
 mkdir -p "$WORK/logs"
 cd "$WORK" || exit 2
-FAILED=0
+. "$HERE/../checks.sh"
 
-check() {  # WHAT COMMAND...
-  local what=$1 start=$SECONDS log
-  shift
-  log=$WORK/logs/$(tr -c 'A-Za-z0-9\n' _ <<< "$what").log
-  if "$@" > "$log" 2>&1; then
-    echo "OK   $what ($((SECONDS - start)) s)"
-  else
-    echo "FAIL $what ($((SECONDS - start)) s), see $log"
-    tail -5 "$log" | sed 's/^/     | /'
-    FAILED=$((FAILED + 1))
-    return 1
-  fi
-}
 wanted() { [[ $STEPS == *" $1 "* ]]; }
 
 # ---- checks of one image; hardened() runs a container as a cautious administrator would

@@ -16,21 +16,9 @@ PARTICIPANTS=3 CANCELLED=2
 export PYTHONPATH=$REPO:$REPO/tests NO_ET=1 LOGNAME=${LOGNAME:-$(id -un)}
 [ "$(id -u)" = 0 ] || { echo "this needs root: it starts the daemons of SLURM" >&2; exit 2; }
 . "$HERE/cluster.sh"
-CLUSTER_PIDS=() FAILED=0
+. "$HERE/../checks.sh"
+CLUSTER_PIDS=()
 
-check() {  # WHAT COMMAND...
-  local what=$1 start=$SECONDS log
-  shift
-  log=$WORK/logs/$(tr -c 'A-Za-z0-9\n' _ <<< "$what").log
-  if "$@" > "$log" 2>&1; then
-    echo "OK   $what ($((SECONDS - start)) s)"
-  else
-    echo "FAIL $what ($((SECONDS - start)) s), see $log"
-    tail -5 "$log" | sed 's/^/     | /'
-    FAILED=$((FAILED + 1))
-    return 1
-  fi
-}
 tools() {
   local missing=() package
   for package in slurm-wlm munge; do dpkg -s "$package" > /dev/null 2>&1 || missing+=("$package"); done
