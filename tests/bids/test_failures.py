@@ -4,7 +4,7 @@ from mbseg_bids.bids.failures import remove_failure, step_name, traceback_of, wr
 from mbseg_bids.errors import UnreadableDataError
 
 CRASH = """Node: mbseg_wf.sub_02_wf.detection_wf.classify
-Working directory: /home/ann/work/classify
+Working directory: /home/ann/classify
 
 Traceback (most recent call last):
   File "/opt/python/nipype/pipeline/plugins/linear.py", line 45, in run

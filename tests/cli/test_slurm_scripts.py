@@ -23,7 +23,7 @@ def cluster(tmp_path):
 
 def submit(cluster, *options, **settings):
     environment = os.environ | {"PATH": f"{cluster}/bin:{os.environ['PATH']}"} | settings
-    folders = [cluster / "bids", cluster / "out", cluster / "work"]
+    folders = [cluster / "bids", cluster / "out", cluster / "scratch"]
     done = subprocess.run(
         [SLURM / "submit.sh", *folders, *options], env=environment, capture_output=True, text=True, check=True
     )
@@ -35,17 +35,17 @@ def test_an_array_and_the_group_level_after_it(cluster):
     assert said.startswith("array 101: 3 participants; group level 102 after it")
     assert "--array=1-3%7" in array
     assert "--mem=4G --partition=long" in array
-    assert array.endswith(f"participant.sbatch {cluster}/bids {cluster}/out {cluster}/work --device cpu")
+    assert array.endswith(f"participant.sbatch {cluster}/bids {cluster}/out {cluster}/scratch --device cpu")
     assert "--dependency=afterany:101" in group
-    assert (cluster / "work/slurm/participants.txt").read_text().split() == ["sub-01", "sub-02", "sub-b"]
+    assert (cluster / "scratch/slurm/participants.txt").read_text().split() == ["sub-01", "sub-02", "sub-b"]
 
 
 def test_a_task_runs_its_participant_in_a_work_folder_of_its_own(cluster):
     submit(cluster)
     environment = os.environ | {"MBSEG": "echo app", "SLURM_ARRAY_TASK_ID": "2", "SLURM_CPUS_PER_TASK": "3"}
-    task = ["bash", SLURM / "participant.sbatch", "/b", "/o", cluster / "work", "--device", "cpu"]
+    task = ["bash", SLURM / "participant.sbatch", "/b", "/o", cluster / "scratch", "--device", "cpu"]
     said = subprocess.run(task, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
-    words = f"app /b /o participant --participant-label sub-02 -w {cluster}/work/sub-02 --n-cpus 3 --device cpu"
+    words = f"app /b /o participant --participant-label sub-02 -w {cluster}/scratch/sub-02 --n-cpus 3 --device cpu"
     assert said[-1] == words
 
 

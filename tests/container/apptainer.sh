@@ -39,8 +39,9 @@ sif_inspect() {
   grep -q 'org.opencontainers.image.version' labels.txt && sif run-help mbseg-bids.sif | grep -q apptainer
 }
 sif_group() {
-  sif run --cleanenv --containall -B "$WORK/data/bids" -B "$WORK/out" -B "$WORK/work" mbseg-bids.sif \
-    "$WORK/data/bids" "$WORK/out" group -w "$WORK/work/group"
+  local steps=$WORK/work
+  sif run --cleanenv --containall -B "$WORK/data/bids" -B "$WORK/out" -B "$steps" mbseg-bids.sif \
+    "$WORK/data/bids" "$WORK/out" group -w "$steps/group"
 }
 sif_read_only() { sif exec --containall mbseg-bids.sif sh -c '! touch /opt/probe'; }
 sif_fails() {
