@@ -8,7 +8,7 @@ it is not complete.
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -76,6 +76,13 @@ def is_held(mark: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def remove_stale(label: str, marks: Sequence[Path]) -> None:
+    """Remove the marks of a finished session whose run was killed just before it would have done so itself."""
+    if any(mark.exists() for mark in marks):
+        with contextlib.suppress(TemporaryError, CannotWriteError):  # held by a run that is alive; a read-only folder
+            SessionLock(label, marks).release(finished=True)
 
 
 def _hold(mark: Path, label: str) -> IO[str]:

@@ -14,7 +14,7 @@ from mbseg_bids.bids import inputs, progress, reuse, validation
 from mbseg_bids.bids.boilerplate import write_boilerplate
 from mbseg_bids.bids.failures import has_failure, remove_failure, write_failure
 from mbseg_bids.bids.files import remove_leftovers
-from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, work_mark
+from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, remove_stale, work_mark
 from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
 from mbseg_bids.cli.environment import prepare_folders
 from mbseg_bids.cli.outcome import Outcome, count, ending, warnings_of
@@ -144,12 +144,13 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcom
     try:
         for plan in plans:
             label = plan.session.label
+            marks = (output_mark(request.output_dir, label), work_mark(request.work_dir, label))
             if plan.done:
                 outcome.skipped.append(label)
                 remove_failure(request.output_dir, label)
+                remove_stale(label, marks)
                 continue
             try:
-                marks = (output_mark(request.output_dir, label), work_mark(request.work_dir, label))
                 locks[label] = SessionLock(label, marks)
             except MbsegError as error:
                 outcome.failed[label] = error

@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mbseg_bids.bids.lock import output_mark, work_mark
+
 CONTRASTS = ("T1w", "T2w", "T2starw")
 SIX = [f"sub-{p}/anat/sub-{p}_{c}.nii.gz" for p in ("01", "02") for c in CONTRASTS]
 
@@ -71,6 +73,16 @@ def test_a_finished_session_is_not_computed_again(make_dataset, tmp_path, fake_p
     assert run(root, out, "participant")[1] == "mbseg-bids finished: 2 sessions done, 2 of them by an earlier run"
     assert len(count_anatomy) == 2
     assert digests(out) == before
+
+
+def test_marks_of_a_run_killed_just_before_it_removed_them_are_removed(make_dataset, tmp_path, fake_parts, run):
+    arguments = (make_dataset(*SIX), tmp_path / "out", "participant", "-w", tmp_path / "work")
+    run(*arguments)
+    marks = [output_mark(tmp_path / "out", "sub-01"), work_mark(tmp_path / "work", "sub-01")]
+    for mark in marks:
+        mark.write_text("left by a killed run")
+    assert run(*arguments)[1] == "mbseg-bids finished: 2 sessions done, 2 of them by an earlier run"
+    assert not any(mark.exists() for mark in marks)
 
 
 @pytest.mark.parametrize("change", ["settings", "input", "output removed"])
