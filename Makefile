@@ -36,8 +36,9 @@ lint: venv  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-kill-test: venv  ## kill a small run 200 times at random moments, resume it, compare bytes
+kill-test: venv  ## kill small runs 200 times at random moments, and a real one 20 times, resume, compare bytes
 	OMP_NUM_THREADS=1 $(BIN)/python -u tests/robustness/kills.py --kills $(or $(KILLS),200)
+	OMP_NUM_THREADS=1 $(BIN)/python -u tests/robustness/kills.py --kills $(or $(REAL_KILLS),20) --real
 
 robustness: venv  ## run every broken or odd dataset and rewrite the table in docs/robustness.md
 	PYTHONPATH=tests:tests/robustness OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/table.py

@@ -1,10 +1,12 @@
 """Kill a small run at random moments, resume it every time, and compare what it ends with to an undisturbed run.
 
     python tests/robustness/kills.py --kills 200
+    python tests/robustness/kills.py --kills 20 --real
 
 Everything of the app runs as it is (queries, checks, locks, nipype with its cache, derivatives, marks, tables) but the
 steps that compute on images and the report, which are stand-ins that take milliseconds: kills then fall between and
-into the writing of files, where they do harm, and not into minutes of registration, where they do none.
+into the writing of files, where they do harm, and not into minutes of registration, where they do none. With
+``--real`` nothing is a stand-in: one simulated participant, minutes a run.
 
 The process group gets SIGKILL. With two processes, every second kill hits the main process alone, whose workers must
 end by themselves.
@@ -13,7 +15,6 @@ end by themselves.
 import argparse
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import random
@@ -27,14 +28,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
+from trials import REAL, STAND_INS, Trial
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import fake_workflows
-
-PARTICIPANTS = ("01", "02")
-LONGEST_RUN = 600.0
+LONGEST_RUN = 1800.0
 KILLS_OF_A_RUN = 10
 """After so many, a run is left in peace, so that its end can be compared."""
 LONGEST_ORPHAN = 60.0
@@ -64,32 +60,7 @@ class Result:
         return "\n".join(lines)
 
 
-def make_dataset(root: Path) -> Path:
-    """Make a dataset of two participants, images of noise."""
-    rng = np.random.default_rng(4)
-    for participant in PARTICIPANTS:
-        for contrast in ("T1w", "T2w", "T2starw"):
-            path = root / f"sub-{participant}" / "anat" / f"sub-{participant}_{contrast}.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            data = rng.normal(100, 20, (8, 9, 5)).astype(np.float32)
-            nib.save(nib.Nifti1Image(data, np.diag([1.0, 1.0, 2.0, 1.0])), path)
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "kills", "BIDSVersion": "1.10.0"}))
-    return root
-
-
-def run_app(arguments: list[str]) -> int:
-    """Run the app with the stand-ins in this process."""
-    from mbseg_bids.bids.files import write_text
-    from mbseg_bids.cli import app, participant
-    from mbseg_bids.workflows import base
-
-    for name in ("init_anatomy_wf", "init_detection_wf", "init_lesions_in_space_wf"):
-        setattr(base, name, getattr(fake_workflows, name))
-    participant.build_individual_report = lambda out, who: write_text(out / f"sub-{who}.html", "<!DOCTYPE html>\n" * 9)
-    return app.main(arguments)
-
-
-def start(arguments: list[str], log: Path) -> int:
+def start(run: Callable[[list[str]], int], arguments: list[str], log: Path) -> int:
     """Start the app in a process, and a process session, of its own; return its number."""
     sys.stdout.flush()
     process = os.fork()
@@ -100,7 +71,7 @@ def start(arguments: list[str], log: Path) -> int:
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(handle, 1)
             os.dup2(handle, 2)
-            code = run_app(arguments)
+            code = run(arguments)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
@@ -129,23 +100,17 @@ def wait_for(done: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def digests(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file but logs, which hold times."""
-    files = [p for p in sorted(out.rglob("*")) if p.is_file() and p.relative_to(out).parts[0] != "logs"]
-    return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
 def leftovers(out: Path) -> list[str]:
     """Return the files that a finished run must not leave."""
     names = [p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()]
     return sorted(n for n in names if n.endswith((".part", ".tmp", "_incomplete.txt")) or "/.sub" in n)
 
 
-def check_killed(out: Path, reference: dict[str, str]) -> tuple[str, list[str]]:
+def check_killed(trial: Trial, out: Path, reference: dict[str, str]) -> tuple[str, list[str]]:
     """Return how far a killed run had come, and what it says of itself that is not true."""
     faults, states = [], []
-    now = digests(out)
-    for participant in PARTICIPANTS:
+    now = trial.digests(out)
+    for participant in trial.participants:
         label = f"sub-{participant}"
         whole = {name: digest for name, digest in reference.items() if name.startswith(f"{label}/")}
         here = {name: digest for name, digest in now.items() if name.startswith(f"{label}/")}
@@ -165,33 +130,39 @@ def check_killed(out: Path, reference: dict[str, str]) -> tuple[str, list[str]]:
             "partly written": "with a session partly written"}[moment], faults  # fmt: skip
 
 
-def kill_and_resume(folder: Path, n_kills: int, seed: int, say: Callable[[str], None] = print) -> Result:
+def kill_and_resume(
+    folder: Path, n_kills: int, seed: int, say: Callable[[str], None] = print, trial: Trial = STAND_INS
+) -> Result:
     """Kill and resume runs until there were ``n_kills`` kills and the last run came to its end."""
     chance, result = random.Random(seed), Result()
-    raw = make_dataset(folder / "raw")
+    raw = trial.make_dataset(folder / "raw")
     _import_all(raw)
     plugin = folder / "plugin.json"
     plugin.write_text(json.dumps({"plugin": "MultiProc", "plugin_args": {"n_procs": 2, "mp_context": "fork"}}))
 
     def arguments(name: str, parallel: bool) -> list[str]:
         words = [raw, folder / name / "out", "participant", "-w", folder / name / "work", "--n-cpus", "1"]
+        words += trial.options
         return [str(word) for word in words + (["--nipype-plugin-file", plugin] if parallel else [])]
 
     begun = time.monotonic()
-    code = os.waitstatus_to_exitcode(os.waitpid(start(arguments("whole", False), folder / "whole.log"), 0)[1])
+    code = os.waitstatus_to_exitcode(
+        os.waitpid(start(trial.run, arguments("whole", False), folder / "whole.log"), 0)[1]
+    )
     length = time.monotonic() - begun
     if code != 0:
         result.faults.append(f"the undisturbed run ended with {code}")
         return result
-    reference = digests(folder / "whole" / "out")
+    reference = trial.digests(folder / "whole" / "out")
     say(f"undisturbed run: {length:.1f} s, {len(reference)} files to compare")
     chain = 0
     while result.kills < n_kills and len(result.faults) < 10:
         chain += 1
         parallel, name = chain % 2 == 0, f"chain{chain}"
-        to_the_end = one_chain(functools.partial(arguments, name, parallel), folder / name, folder / f"{name}.log",
-                               length, chance, result, n_kills, parallel, reference)  # fmt: skip
-        length = (length + to_the_end) / 2  # the machine may have become slower, or faster
+        to_the_end = one_chain(trial, functools.partial(arguments, name, parallel), folder / name, length, chance,
+                               result, n_kills, parallel, reference)  # fmt: skip
+        if trial is STAND_INS:
+            length = (length + to_the_end) / 2  # the machine may have become slower, or faster
         say(f"{result.kills} kills, {result.runs_finished} runs finished, {len(result.faults)} faults")
     return result
 
@@ -208,14 +179,17 @@ def _import_all(raw: Path) -> None:
     find_sessions(raw)
 
 
-def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, reference) -> float:
+def one_chain(trial, arguments, place, length, chance, result, n_kills, parallel, reference) -> float:
     """Start a run, kill it and start it again until it comes to its end; then compare. Return what its end took, s."""
+    log = place.with_suffix(".log")
     last = min(n_kills, result.kills + KILLS_OF_A_RUN)
     while True:
         begun = time.monotonic()
-        process = start(arguments(), log)
+        process = start(trial.run, arguments(), log)
         # Exponential: no moment is out of reach, also where the machine is slower now than it was.
-        until = time.monotonic() + (chance.expovariate(1 / length) if result.kills < last else LONGEST_RUN)
+        until = time.monotonic() + (
+            chance.expovariate(trial.kills_in_a_length / length) if result.kills < last else LONGEST_RUN
+        )
         status = 0
 
         def ended(process=process) -> bool:
@@ -235,7 +209,7 @@ def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, 
         if not wait_for(lambda process=process: not members(process), LONGEST_ORPHAN):
             result.faults.append(f"{log.stem}: orphans {members(process)}")
             os.killpg(process, signal.SIGKILL)
-        moment, faults = check_killed(place / "out", reference)
+        moment, faults = check_killed(trial, place / "out", reference)
         result.moments[moment] += 1
         result.faults += [f"{log.stem}: {fault}" for fault in faults]
     to_the_end = time.monotonic() - begun
@@ -243,7 +217,7 @@ def one_chain(arguments, place, log, length, chance, result, n_kills, parallel, 
     result.runs_finished += 1
     if code != 0:
         result.faults.append(f"{log.stem}: the resumed run ended with {code}")
-    found = digests(place / "out")
+    found = trial.digests(place / "out")
     different = sorted(n for n in found.keys() | reference.keys() if found.get(n) != reference.get(n))
     result.faults += [f"{log.stem}: {name} differs" for name in different[:3]]
     result.faults += [f"{log.stem}: {name} is left" for name in leftovers(place / "out")]
@@ -260,12 +234,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=2022)
+    parser.add_argument(
+        "--real", action="store_true", help="no stand-ins: computation on images and report as they are"
+    )
     parser.add_argument("--folder", type=Path, help="where to run; default: a temporary folder")
     args = parser.parse_args()
     os.environ["NO_ET"] = "1"
     folder = args.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     folder.mkdir(parents=True, exist_ok=True)
-    result = kill_and_resume(folder, args.kills, args.seed)
+    result = kill_and_resume(folder, args.kills, args.seed, trial=REAL if args.real else STAND_INS)
     print(result.text())
     if not result.faults:
         shutil.rmtree(folder)
