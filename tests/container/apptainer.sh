@@ -38,6 +38,11 @@ sif_inspect() {
   sif inspect --labels mbseg-bids.sif | tee labels.txt
   grep -q 'org.opencontainers.image.version' labels.txt && sif run-help mbseg-bids.sif | grep -q apptainer
 }
+sif_participant() {
+  fresh out-sif && fresh work-sif
+  sif run --cleanenv --containall -B "$WORK/data/bids" -B "$WORK/out-sif" -B "$WORK/work-sif" mbseg-bids.sif \
+    "$WORK/data/bids" "$WORK/out-sif" participant --participant-label sub-01 -w "$WORK/work-sif" --registration coarse
+}
 sif_group() {
   local steps=$WORK/work
   sif run --cleanenv --containall -B "$WORK/data/bids" -B "$WORK/out" -B "$steps" mbseg-bids.sif \
@@ -57,6 +62,8 @@ du -m mbseg-bids.sif | awk '{ printf "     SIF size: %.2f GB\n", $1 / 1024 * 1.0
 check "labels and help" sif_inspect
 check "apptainer run --app mbseg: weights" sif run --cleanenv --containall --app mbseg mbseg-bids.sif weights verify --classify
 check "participant level, dry run, as an ordinary user" sif_dry_run
+check "participant level, as an ordinary user" sif_participant
+check "the same images and tables as under Podman, to the byte" diff -rq out/sub-01 out-sif/sub-01
 check "group level, as an ordinary user" sif_group
 check "the image is read-only" sif_read_only
 check "a wrong folder ends with 16 under Apptainer too" sif_fails
