@@ -58,13 +58,13 @@ def _run(args: argparse.Namespace) -> int:
     import torch
 
     from mbseg_bids.detection.classify import choose_device
+    from mbseg_bids.learning.checkpoint import make_writable
     from mbseg_bids.learning.initial import starting_network
     from mbseg_bids.learning.interruption import StopRequest
     from mbseg_bids.learning.stage_run import choose_precision, read_patches
     from mbseg_bids.learning.stages import MICROBLEED_SPLIT, split
     from mbseg_bids.learning.study import run_study
     from mbseg_bids.learning.study_plan import Plan
-    from mbseg_bids.learning.trainer import make_writable
     from mbseg_bids.learning.training_log import Display
 
     plan = Plan(

@@ -41,7 +41,7 @@ def add_actions(actions: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the patch sets of both stages."""
-    from mbseg_bids.learning.trainer import make_writable
+    from mbseg_bids.learning.checkpoint import make_writable
 
     make_writable(args.out)
     return _sample(args) if args.action == "sample" else _simulate(args)

@@ -1,10 +1,11 @@
 """Checkpoints: the whole state of a training between two steps."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError
-from mbseg_bids.learning.batches import TrainingSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 NAME = "checkpoint.safetensors"
 
@@ -45,12 +48,12 @@ class Checkpoint:
     folder
         Where ``checkpoint.safetensors``, and ``checkpoint.json`` for readers, are.
     settings, steps, patches
-        What the training must have in common with the one that wrote it: settings, number of steps, and a number that
-        stands for the training patches.
+        What the training must have in common with the one that wrote it: settings (a dataclass of plain values),
+        number of steps, and a number that stands for the training patches.
     """
 
     folder: Path
-    settings: TrainingSettings
+    settings: "DataclassInstance"
     steps: int
     patches: int = 0
 
@@ -133,3 +136,22 @@ class Checkpoint:
 
     def _key(self) -> str:
         return json.dumps(asdict(self.settings) | {"steps": self.steps, "patches": self.patches}, sort_keys=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder, and write to it once: now, and not after hours of training.
+
+    Raises
+    ------
+    CannotWriteError
+        If the file system refuses.
+    """
+    trial = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        raise CannotWriteError(
+            f"cannot write to {folder}: {error.strerror or error}", "give another folder to --out"
+        ) from error

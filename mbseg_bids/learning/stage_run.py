@@ -13,6 +13,7 @@ from mbseg_bids.detection.classify import choose_device
 from mbseg_bids.detection.weights import WeightsMetadata, save_weights
 from mbseg_bids.errors import TemporaryError, UsageError
 from mbseg_bids.learning.batches import Batches, Precision, TrainingSettings
+from mbseg_bids.learning.checkpoint import make_writable
 from mbseg_bids.learning.gradients import Arithmetic
 from mbseg_bids.learning.initial import Start, starting_network
 from mbseg_bids.learning.interruption import StopRequest
@@ -31,7 +32,6 @@ from mbseg_bids.learning.stages import (
     with_hard_negatives,
 )
 from mbseg_bids.learning.team import join_team
-from mbseg_bids.learning.trainer import make_writable
 from mbseg_bids.learning.training_log import Display, check_display
 
 LAYERS = 177

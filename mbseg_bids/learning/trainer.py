@@ -1,7 +1,5 @@
 """Training of one stage: stochastic gradient descent over patches, with checkpoints, a log and looks at validation."""
 
-import math
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +11,10 @@ import torch
 from torch import nn
 
 from mbseg_bids.detection.network import freeze, to_network_input
-from mbseg_bids.errors import CannotWriteError, MbsegError
 from mbseg_bids.evaluation.patch import PatchScores, score_patches
 from mbseg_bids.learning.batches import Batches, TrainingSettings
-from mbseg_bids.learning.checkpoint import Checkpoint, Progress
+from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
+from mbseg_bids.learning.descent import check_loss, make_optimiser
 from mbseg_bids.learning.gradients import Arithmetic, GradientWorkers
 from mbseg_bids.learning.interruption import StopRequest, TrainingStoppedError
 from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
@@ -145,25 +143,6 @@ def predict(
     return np.concatenate(found)
 
 
-def make_writable(folder: Path) -> None:
-    """Make a folder, and write to it once: now, and not after hours of training.
-
-    Raises
-    ------
-    CannotWriteError
-        If the file system refuses.
-    """
-    trial = folder / f".writable-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial.write_bytes(b"")
-        trial.unlink()
-    except OSError as error:
-        raise CannotWriteError(
-            f"cannot write to {folder}: {error.strerror or error}", "give another folder to --out"
-        ) from error
-
-
 class _Run:
     """Network, optimiser and patches of one training, and its single steps."""
 
@@ -182,7 +161,7 @@ class _Run:
         self._device, self._team = device, team
         self._arithmetic = Arithmetic(settings.precision, device)
         freeze(model, settings.frozen_layers)
-        self.optimiser = _optimiser(model, settings)
+        self.optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], settings)
         self._gradients: GradientWorkers | TeamGradients | None = None
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
@@ -220,10 +199,7 @@ class _Run:
         inputs = to_network_input(patches.to(self._device, non_blocking=True), self._settings.input_size)
         targets = targets.to(self._device, non_blocking=True)
         value = self._workers().gradients(inputs, targets, self._settings.frozen_layers)
-        if not math.isfinite(value):
-            raise MbsegError(
-                f"training diverged: the loss is {value} at step {step + 1}", "set a smaller --learning-rate"
-            )
+        check_loss(value, step)
         self._arithmetic.scaler.step(self.optimiser)
         self._arithmetic.scaler.update()
         return value
@@ -253,17 +229,6 @@ def _end_if(stopping: bool, reason: str | None, done: int, steps: int) -> None:
             f"training stopped at step {done} of {steps} by {reason or 'another process'}; a checkpoint is written",
             "run the same command with --resume",
         )
-
-
-def _optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    learned = [p for p in model.parameters() if p.requires_grad]
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(
-            learned, settings.learning_rate, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay
-        )
-    return torch.optim.SGD(
-        learned, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
 
 
 def _fingerprint(patches: PatchSet) -> int:

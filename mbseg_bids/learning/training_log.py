@@ -4,13 +4,19 @@ import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from mbseg_bids.errors import CannotWriteError, UsageError
-from mbseg_bids.evaluation.patch import PatchScores
+
+
+class Scores(Protocol):
+    """What a look at validation finds; as a text, it is one line for people."""
+
+    def as_row(self) -> dict[str, float]:
+        """Return the scores as flat columns."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class TrainingLog:
         self._bar.update()
         self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
-    def look(self, step: int, rate: float, scores: PatchScores) -> str:
+    def look(self, step: int, rate: float, scores: Scores) -> str:
         """Write a row about the steps since the last look; return it as one line for people."""
         loss, seconds = float(np.mean(self.losses)), time.monotonic() - self._start
         speed = self._timed / max(seconds, 1e-9)

@@ -1,23 +1,20 @@
 """Training of the U-Net on windows of slices: steps, looks at validation, checkpoints without pickle."""
 
-import csv
-import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from mbseg_bids.errors import MbsegError, TemporaryError, UnreadableDataError, UsageError
+from mbseg_bids.errors import TemporaryError
+from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
+from mbseg_bids.learning.descent import check_loss, make_optimiser
 from mbseg_bids.learning.labelled_scan import LabelledScan
+from mbseg_bids.learning.training_log import TrainingLog
 from mbseg_bids.learning.unet_windows import IGNORED, Windows, WindowSampler
 
 VALIDATION_STEP = 1_000_003
@@ -85,6 +82,10 @@ class WindowScores:
     sensitivity: float
     precision: float
 
+    def as_row(self) -> dict[str, float]:
+        """Return the scores as flat columns."""
+        return asdict(self)
+
     def __str__(self) -> str:
         return (
             f"loss {self.loss:.4f} Dice {self.dice:.3f} "
@@ -114,7 +115,7 @@ def train_unet(
     settings
         How.
     folder
-        For ``checkpoint.safetensors`` and ``log.csv``.
+        For the checkpoint (``checkpoint.safetensors``, ``checkpoint.json``) and ``log.csv``.
     device
         Where to compute.
     resume
@@ -133,7 +134,9 @@ def train_unet(
     MbsegError
         If the loss is no longer a number.
     UnreadableDataError
-        If the checkpoint cannot be read or is of other settings.
+        If the checkpoint cannot be read, or is of other settings or another network.
+    CannotWriteError
+        If the folder cannot be written.
     """
     device = device or torch.device("cpu")
     sampler = WindowSampler(training, settings.task, settings.patch_size, seed=settings.seed)
@@ -141,22 +144,23 @@ def train_unet(
     looked_at = looks.draw(VALIDATION_STEP, settings.validation_windows)
     steps = settings.total_steps(len(sampler.targets))
     model.to(device)
-    optimiser = _optimiser(model, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    first = _read_checkpoint(folder, model, optimiser, settings, steps) if resume else 0
-    log = _Log(folder / "log.csv", keep=first)
-    for step in range(first, steps):
+    optimiser = make_optimiser(model.parameters(), settings)
+    make_writable(folder)
+    checkpoint = Checkpoint(folder, settings, steps)
+    progress = checkpoint.read(model, optimiser) if resume else Progress()
+    log = TrainingLog(folder, steps, progress.step)
+    scores = None
+    for step in range(progress.step, steps):
         batch = sampler.draw(step, settings.batch_size, rotations=settings.rotations)
-        log.losses.append(_step(model, optimiser, batch, settings, step, device))
+        log.step(_step(model, optimiser, batch, settings, step, device))
         if step + 1 == steps or (step + 1) % settings.validate_every == 0:
             scores = score_windows(model, looked_at, settings.batch_size, device)
-            line = log.write(step + 1, steps, scores)
-            _write_checkpoint(folder, model, optimiser, settings, steps, step + 1)
+            line = log.look(step + 1, settings.learning_rate, scores)
+            checkpoint.write(model, optimiser, Progress(step + 1))
             report(line)
-    if first >= steps:
-        scores = score_windows(model, looked_at, settings.batch_size, device)
+    log.close()
     model.eval()
-    return scores
+    return score_windows(model, looked_at, settings.batch_size, device) if scores is None else scores
 
 
 def score_windows(
@@ -198,90 +202,9 @@ def _step(
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise TemporaryError(f"out of memory on {device} in training", "set a smaller --batch-size") from error
     value = float(loss.detach())
-    if not math.isfinite(value):
-        raise MbsegError(f"training diverged: the loss is {value} at step {step + 1}", "set a smaller --learning-rate")
+    check_loss(value, step)
     optimiser.step()
     return value
-
-
-def _optimiser(model: nn.Module, settings: UNetTraining) -> torch.optim.Optimizer:
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(
-            model.parameters(),
-            settings.learning_rate,
-            betas=(settings.momentum, 0.999),
-            weight_decay=settings.weight_decay,
-        )
-    return torch.optim.SGD(
-        model.parameters(), settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-
-
-class _Log:
-    """``log.csv``: one row for each look at validation."""
-
-    def __init__(self, path: Path, keep: int) -> None:
-        self.losses: list[float] = []
-        self._path, self._start, self._rows = path, time.monotonic(), []
-        if keep and path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= keep]
-
-    def write(self, step: int, steps: int, scores: WindowScores) -> str:
-        loss, seconds = float(np.mean(self.losses)), time.monotonic() - self._start
-        speed = len(self.losses) / max(seconds, 1e-9)
-        self.losses, self._start = [], time.monotonic()
-        row = {"step": step, "training_loss": f"{loss:.5f}", "steps_per_second": f"{speed:.2f}"}
-        self._rows.append(row | {f"validation_{name}": f"{value:.5f}" for name, value in asdict(scores).items()})
-        with open(self._path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(self._rows[-1]))
-            writer.writeheader()
-            writer.writerows(self._rows)
-        return f"step {step}/{steps} loss {loss:.4f} {speed:.2f} steps/s; validation {scores}"
-
-
-def _write_checkpoint(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: UNetTraining, steps: int, done: int
-) -> None:
-    names = {p: name for name, p in model.named_parameters()}
-    state = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
-    for parameter, values in optimiser.state.items():
-        for key, value in values.items():
-            if isinstance(value, torch.Tensor):
-                state[f"optimiser.{key}.{names[parameter]}"] = value.contiguous()
-    part = folder / "checkpoint.part"
-    save_file(state, part, metadata={"step": str(done), "settings": _key(settings, steps)})
-    part.replace(folder / "checkpoint.safetensors")
-
-
-def _read_checkpoint(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, settings: UNetTraining, steps: int
-) -> int:
-    """Fill network and optimiser from the checkpoint; return the number of steps done (0 without one)."""
-    path = folder / "checkpoint.safetensors"
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        if header["settings"] != _key(settings, steps):
-            raise UsageError(f"checkpoint {path} is of other settings", "train into another folder")
-        state = load_file(path)
-        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
-        parameters = dict(model.named_parameters())
-        for full_name, value in state.items():
-            kind, _, rest = full_name.partition(".")
-            if kind == "optimiser":
-                key, _, name = rest.partition(".")
-                device = "cpu" if key == "step" else parameters[name].device
-                optimiser.state[parameters[name]][key] = value.to(device)
-        return int(header["step"])
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-        raise UnreadableDataError(f"cannot read checkpoint {path}: {error}", "delete it to start anew") from error
-
-
-def _key(settings: UNetTraining, steps: int) -> str:
-    return json.dumps(asdict(settings) | {"steps": steps}, sort_keys=True)
 
 
 def _part(part: float, whole: float) -> float:

@@ -102,7 +102,7 @@ def test_a_checkpoint_is_safetensors_and_of_one_set_of_settings(scans, tmp_path)
     train_unet(model, *scans, settings, tmp_path, report=lambda _: None)
     state = load_file(tmp_path / "checkpoint.safetensors")  # a format that cannot hold a pickle
     assert any(name.startswith("optimiser.momentum_buffer.") for name in state)
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UnreadableDataError, match="other settings: steps"):
         train_unet(model, *scans, replace(settings, steps=3), tmp_path, resume=True)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"short")
     with pytest.raises(UnreadableDataError, match="checkpoint"):
