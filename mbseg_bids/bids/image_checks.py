@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
 from mbseg_bids.bids.validation import ImageHeader, open_image, orientation_is_stated, read_image
 from mbseg_bids.errors import UnreadableDataError
@@ -46,7 +47,7 @@ def _about_orientation(path: Path, header: ImageHeader, contrast: str) -> list[s
         try:
             difference = fields.get_qform() - fields.get_sform()
             shift = float(np.abs(difference[:3, :3] @ corners + difference[:3, 3:]).max())
-        except (ValueError, nib.spatialimages.HeaderDataError):
+        except (ValueError, HeaderDataError):
             shift = 0.0  # an impossible qform is of no account beside an sform
         if shift > LARGEST_SHIFT:
             warnings.append(

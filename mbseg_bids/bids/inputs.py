@@ -261,7 +261,8 @@ class _Query:
     def _from_other_session(self, by_session: dict, session: str | None) -> Selected | None:
         """Take the T1w of another session of the participant: anatomy changes little, and it is registered anyway."""
         for other in sorted((s for s in by_session if s != session), key=lambda s: s or ""):
-            selected = self._select("T1w", by_session[other])
+            if (selected := self._select("T1w", by_session[other])) is None:
+                continue
             where = f"from ses-{other}" if other else "from the participant's folder"
             return Selected(
                 selected.paths, f"{where}, as this session has none; {selected.reason}", selected.header,

@@ -6,18 +6,18 @@ it is not complete.
 """
 
 import contextlib
+import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 from mbseg_bids.errors import CannotWriteError, TemporaryError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+fcntl: ModuleType | None = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+"""Not on Windows."""
 
 LOGGER = logging.getLogger("mbseg")
 

@@ -252,7 +252,8 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
 
 def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> dict[str, Any]:
     link = _link(bids_dir.resolve(), output_dir.resolve(), source)
-    generated = {"Name": "mbseg-bids", "Version": __version__, "Description": "Segmentation of cerebral microbleeds."}
+    generated: dict[str, Any] = {"Name": "mbseg-bids", "Version": __version__}
+    generated["Description"] = "Segmentation of cerebral microbleeds."
     container = os.environ.get("MBSEG_CONTAINER")  # set in the images that the project builds
     if container:
         generated["Container"] = {"Type": container.split(":", 1)[0], "Tag": container}

@@ -13,6 +13,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import SpatialImage
 
 from mbseg_bids.errors import CannotWriteError, InvalidDatasetError, MbsegError, UnreadableDataError
 
@@ -129,28 +132,30 @@ def read_header(path: Path) -> ImageHeader:
         raise UnreadableDataError(f"{path.name} is a colour image", "give a greyscale volume")
     if kind.kind == "c":
         raise UnreadableDataError(f"{path.name} holds complex numbers", "give the magnitude")
-    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+    stated = tuple(float(size) for size in image.header.get_zooms()[:3])
     affine = image.affine
     _require_voxel_size(path, image)
-    if not np.all(np.isfinite(affine)) or not min(spacing) > 0 or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not np.all(np.isfinite(affine)) or not min(stated) > 0 or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise UnreadableDataError(
-            f"{path.name} has an impossible voxel size or orientation (pixdim {spacing})", "correct its header"
+            f"{path.name} has an impossible voxel size or orientation (pixdim {stated})", "correct its header"
         )
-    spacing = tuple(float(size) for size in nib.affines.voxel_sizes(affine))  # what everything is computed with
+    x, y, z = (float(size) for size in voxel_sizes(affine))
+    spacing = (x, y, z)  # what everything is computed with
     if min(spacing) < SMALLEST_VOXEL or max(spacing) > LARGEST_VOXEL:
         sizes = " x ".join(f"{size:.3g}" for size in spacing)
         raise UnreadableDataError(
             f"{path.name} has voxels of {sizes} mm, which is no scan of a head",
             "correct its header, which must be in mm",
         )
-    return ImageHeader(shape=tuple(int(n) for n in shape), spacing=spacing)
+    i, j, k = (int(n) for n in shape)
+    return ImageHeader(shape=(i, j, k), spacing=spacing)
 
 
-def _require_voxel_size(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+def _require_voxel_size(path: Path, image: SpatialImage) -> None:
     """Refuse a NIfTI file whose voxel size is zero and needed; nibabel would take 1 mm for it without a word."""
     if not isinstance(image.header, nib.Nifti1Header) or int(image.header["sform_code"]):
         return
-    with nib.openers.ImageOpener(path) as stream:
+    with ImageOpener(path) as stream:
         stated = type(image.header).from_fileobj(stream, check=False)["pixdim"][1:4]
     if not np.all(stated):
         sizes = tuple(float(size) for size in stated)
@@ -192,7 +197,7 @@ def read_image(path: Path) -> tuple[ImageHeader, np.ndarray]:
     return header, data.reshape(header.shape)
 
 
-def _require_size(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+def _require_size(path: Path, image: SpatialImage) -> None:
     """Raise UnreadableDataError if the file cannot hold what its header says, before memory is asked for it."""
     claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
     factor = _LARGEST_COMPRESSION if path.name.endswith((".gz", ".mgz")) else 1
@@ -224,7 +229,7 @@ def orientation_is_stated(path: Path) -> bool:
         return True
 
 
-def open_image(path: Path) -> nib.spatialimages.SpatialImage:
+def open_image(path: Path) -> SpatialImage:
     """Open an image without reading its data.
 
     Raises

@@ -152,7 +152,7 @@ class RingGeometry:
     def of(cls, spacing: tuple[float, float, float]) -> "RingGeometry":
         """Return the geometry for a voxel size in mm; axis 2 goes across the slices."""
         # In plane the ring is whole voxels wide: 2 of them on the detection grid, whose voxels may be 0.95-1.05 mm.
-        in_plane = [max(1, round(RING_MM / spacing[axis])) for axis in (0, 1)]
+        in_plane = (max(1, round(RING_MM / spacing[0])), max(1, round(RING_MM / spacing[1])))
         across = int(RING_MM * (1 + TOLERANCE) / spacing[2])  # 0 where slices are more than 2 mm apart
         reach = (*in_plane, across)
         offsets = np.indices([2 * r + 1 for r in reach]) - np.reshape(reach, (3, 1, 1, 1))
@@ -233,6 +233,7 @@ def _mean(values: npt.NDArray[np.floating]) -> float:
 
 
 def _widen(box: Window, reach: tuple[int, int, int], shape: tuple[int, ...]) -> Window:
-    return tuple(
+    i, j, k = (
         slice(max(0, side.start - r), min(size, side.stop + r)) for side, r, size in zip(box, reach, shape, strict=True)
     )
+    return i, j, k

@@ -52,7 +52,8 @@ def extract_neighbourhoods(
         lower = _slices(image, i, j, voxels[:, 2] + int(below))
         upper = _slices(image, i, j, voxels[:, 2] + int(below) + 1) if share else lower
         squares[:, channel] = lower + np.float32(share) * (upper - lower)
-    return np.where(inside[:, None], squares, np.float32(0)) / np.float32(STANDARD_MAXIMUM)
+    squares[~np.broadcast_to(inside[:, None], squares.shape)] = 0
+    return squares / np.float32(STANDARD_MAXIMUM)
 
 
 def _slices(image: npt.NDArray, i: npt.NDArray, j: npt.NDArray, k: npt.NDArray) -> npt.NDArray[np.float32]:

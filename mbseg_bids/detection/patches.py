@@ -39,8 +39,8 @@ def extract_patches(stack: npt.NDArray[np.float32], voxels: npt.NDArray[np.integ
 
 
 def squares_in_plane(
-    voxels: npt.NDArray[np.intp], shape: Sequence[int], size: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    voxels: npt.NDArray[np.integer], shape: Sequence[int], size: int
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.bool_]]:
     """Return indices along both in-plane axes, (N, size, 1) and (N, 1, size), and what of (N, size, size) is inside.
 
     ``shape`` is that of the plane; indices outside it are replaced by the nearest inside. The voxel is at

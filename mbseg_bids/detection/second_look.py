@@ -90,7 +90,7 @@ class SecondLook:
 
     def reasons(self, features: Features) -> dict[str, float]:
         """Return the summed contribution of the features of each reason, lowest first."""
-        sums = {reason: [] for reason in FEATURES.values()}
+        sums: dict[str, list[float]] = {reason: [] for reason in FEATURES.values()}
         for name, curve in self.curves.items():
             sums[FEATURES[name]].append(curve(features[name]))
         return dict(sorted(((reason, math.fsum(parts)) for reason, parts in sums.items()), key=lambda item: item[1]))

@@ -88,7 +88,8 @@ def tabulate(
     """
     measured = measure(survivors, affine, slice_axis)
     verdicts = {
-        label: _verdict(row["diameter_mm"], evidence_of_survivors[label], settings) for label, row in measured.items()
+        label: _verdict(float(row["diameter_mm"]), evidence_of_survivors[label], settings)
+        for label, row in measured.items()
     }
     order = [label for label in _order(survivors, affine) if verdicts[label] is None]
     new_index = {label: index for index, label in enumerate(order, start=1)}
@@ -96,7 +97,7 @@ def tabulate(
     lesion_rows = []
     for label in order:
         evidence = evidence_of_survivors[label]
-        flags = _flags(evidence.flags, measured[label]["diameter_mm"], settings)
+        flags = _flags(evidence.flags, float(measured[label]["diameter_mm"]), settings)
         row = _row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags)
         lesion_rows.append(row | _second_look(evidence))
 
@@ -106,7 +107,7 @@ def tabulate(
     candidate_rows = []
     for label, row in measure(candidates, affine, slice_axis).items():
         kept = sorted(new_index[s] for s in became[label] if s in new_index)
-        reasons = {verdicts[s] for s in became[label]} - {None}
+        reasons = {verdict for s in became[label] if (verdict := verdicts[s]) is not None}
         evidence = evidence_of_candidates[label]
         flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons - {"second_look"})]
         fate = {

@@ -176,7 +176,7 @@ def pool(
         pooled[name] = sums[..., column].sum(axis=1).astype(counts[name].dtype)
     for metric in metrics:
         over, under = (
-            sum(weight * sums[..., names.index(name)] for name, weight in part.items())
+            np.sum([weight * sums[..., names.index(name)] for name, weight in part.items()], axis=0)
             for part in (metric.numerator, metric.denominator)
         )
         intervals = _intervals(over, under, present, metric, bootstrap)
@@ -214,7 +214,9 @@ def _intervals(
             low[here], high[here] = bootstrap.percentiles(samples)
     return [
         _or_fallback(*ends, *totals, metric, bootstrap.level)
-        for *ends, totals in zip(low, high, zip(over.sum(axis=1), under.sum(axis=1), strict=True), strict=True)
+        for ends, totals in zip(
+            zip(low, high, strict=True), zip(over.sum(axis=1), under.sum(axis=1), strict=True), strict=True
+        )
     ]
 
 

@@ -8,7 +8,9 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 
 from mbseg_bids.detection.components import find_components
 from mbseg_bids.detection.location import locate
@@ -176,7 +178,7 @@ def read_labels(path: Path) -> Volume:
     return Volume(np.ascontiguousarray(values, dtype=np.int32), np.asarray(image.affine, np.float64))
 
 
-def read_image(path: Path) -> tuple[nib.spatialimages.SpatialImage, npt.NDArray]:
+def read_image(path: Path) -> tuple[SpatialImage, npt.NDArray]:
     """Read an image of three axes; trailing axes of length one are dropped."""
     try:
         image = nib.load(path)
@@ -235,7 +237,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], npt.NDArray[np.float64]]:
 
 
 def _grid(shape: tuple[int, ...], affine: npt.NDArray) -> str:
-    spacing = " x ".join(f"{s:.3g}" for s in nib.affines.voxel_sizes(affine))
+    spacing = " x ".join(f"{s:.3g}" for s in voxel_sizes(affine))
     return f"{' x '.join(map(str, shape))} voxels of {spacing} mm at {np.round(affine[:3, 3], 1).tolist()}"
 
 

@@ -90,11 +90,10 @@ class ScanMaps:
         labels, _ = ndimage.label((self.probability >= lowest) & self.brain, structure=TOUCHING)
         boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(labels)]
         boxes = [[(a - m, b + m) for (a, b), m in zip(box, margin, strict=True)] for box in boxes]
-        windows = (
-            tuple(slice(max(0, a), min(n, b)) for (a, b), n in zip(box, labels.shape, strict=True))
-            for box in merge_boxes(boxes)
-        )
-        return [self._crop(window) for window in windows]
+        ends = [
+            [(max(0, a), min(n, b)) for (a, b), n in zip(box, labels.shape, strict=True)] for box in merge_boxes(boxes)
+        ]
+        return [self._crop((slice(*i), slice(*j), slice(*k))) for i, j, k in ends]
 
     def _crop(self, window: Window) -> tuple["ScanMaps", Window]:
         to_native = np.linalg.inv(self.affine) @ self.t2star.affine
@@ -102,7 +101,8 @@ class ScanMaps:
         ends = np.sort(corners @ to_native[:3, :3].T + to_native[:3, 3], axis=0)
         start = np.clip(np.floor(ends[0]), 0, np.array(self.shape) - 1).astype(int)
         stop = np.clip(np.ceil(ends[1]) + 1, start + 1, self.shape).astype(int)
-        native = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        native = (i, j, k)
         part = ScanMaps(
             Volume(self.t2star.data[window], shifted(self.t2star.affine, window)),
             self.probability[window],

@@ -14,7 +14,7 @@ _ENDS = {
     "_low": "Lower end of the interval of {metric}.",
     "_high": "Upper end of the interval of {metric}.",
 }
-_INTERVAL = {
+_INTERVAL: dict[str, Any] = {
     "Description": "How the interval of {metric} was made.",
     "Levels": {
         "bootstrap": "Percentiles of a bootstrap over participants, all scans of a participant together.",

@@ -47,7 +47,7 @@ def lesion_lines(
         own = {name: result.row.get(name) for name in _OWN}
         for lesion in result.lesions:
             index = lesion["index"]
-            key = (own["participant_id"], own["session_id"], int(float(index)) if _is_number(index) else 0)
+            key = (result.row["participant_id"], own["session_id"], int(float(index)) if _is_number(index) else 0)
             place = dict(zip(TEMPLATE_COLUMNS, (round(mm, 1) for mm in places.get(key, ())), strict=False))
             row = lesion | own | place
             lines.append("\t".join(cell(row.get(name)) for name in columns))

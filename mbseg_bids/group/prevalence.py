@@ -53,7 +53,7 @@ class Prevalence:
         counts = np.zeros(int(np.prod(self.shape)), np.float32)
         for voxels in self.voxels.values():
             counts[voxels] += 1
-        return (counts / max(1, len(self.voxels))).reshape(self.shape)
+        return (counts / np.float32(max(1, len(self.voxels)))).reshape(self.shape)
 
 
 def gather(output_dir: Path, sessions: Iterable[tuple[SessionKey, Mapping]]) -> Prevalence:

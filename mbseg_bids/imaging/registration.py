@@ -126,7 +126,7 @@ def register_rigid_multistart(fixed: Volume, moving: Volume, *, angle: float = 2
     matrix[:3, :3] = np.array(best.GetMatrix()).reshape(3, 3)
     centre = np.array(best.GetCenter())
     matrix[:3, 3] = np.array(best.GetTranslation()) + centre - matrix[:3, :3] @ centre
-    return np.linalg.inv(_LPS @ matrix @ _LPS)
+    return np.linalg.inv(_LPS @ matrix @ _LPS).astype(np.float64)
 
 
 def register_template(
@@ -172,7 +172,7 @@ def register_template(
 def folded_fraction(warp: PointField, brain: Volume) -> float:
     """Return the part of the non-zero voxels of ``brain`` where the deformation turns space inside out."""
     step = np.linalg.norm(warp.affine[:3, :3], axis=0)
-    gradients = [np.stack(np.gradient(warp.displacement[..., axis]), axis=-1) / step for axis in range(3)]
+    gradients = [np.stack([*np.gradient(warp.displacement[..., axis])], axis=-1) / step for axis in range(3)]
     jacobian = np.stack(gradients, axis=-2) + np.eye(3, dtype=np.float32)
     determinant = np.linalg.det(jacobian)
     stride = np.rint(np.array(brain.shape) / np.array(determinant.shape)).astype(int)

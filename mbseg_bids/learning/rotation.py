@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class Augmentation:
     decentre: float = 0.0
 
 
-_SAMPLING = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": True}
+_sample = partial(functional.grid_sample, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 NONE = Augmentation(rotations=0)
 
@@ -163,12 +164,10 @@ def rotate_patches(
     at = torch.stack([columns, rows], dim=-1) + width // 2  # grid_sample takes (x, y)
     source = torch.from_numpy(np.ascontiguousarray(wide)).float() / 255
     if shifts is None:
-        return functional.grid_sample(source, at * (2 / (width - 1)) - 1, **_SAMPLING)
+        return _sample(source, at * (2 / (width - 1)) - 1)
     n, channels = wide.shape[:2]
     at = (at[:, None] + torch.from_numpy(shifts)[:, :, None, None].flip(-1)).flatten(0, 1)
-    moved = functional.grid_sample(
-        source.reshape(n * channels, 1, width, width), at * (2 / (width - 1)) - 1, **_SAMPLING
-    )
+    moved = _sample(source.reshape(n * channels, 1, width, width), at * (2 / (width - 1)) - 1)
     return moved.reshape(n, channels, size, size)
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class StageRequest:
     hard_negatives: float = 0.0
     new_last_layer: bool = False
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision | Literal["auto"] = "auto"
     resume: bool = False
     time_limit: float | None = None
     tensorboard: bool = False
@@ -160,7 +160,7 @@ def settings_of(request: StageRequest, start: Start, device: torch.device) -> Tr
     )
 
 
-def choose_precision(precision: str, device: torch.device) -> Precision:
+def choose_precision(precision: Precision | Literal["auto"], device: torch.device) -> Precision:
     """Return the number format; ``auto`` is mixed precision on a GPU and single precision on a CPU."""
     if precision != "auto":
         return precision

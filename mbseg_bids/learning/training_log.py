@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,7 +61,9 @@ class TrainingLog:
 
     _columns = ("step", "learning_rate", "training_loss", "steps_per_second")
 
-    def __init__(self, folder: Path, steps: int, done: int = 0, losses: tuple = (), display: Display = QUIET) -> None:
+    def __init__(
+        self, folder: Path, steps: int, done: int = 0, losses: Sequence[float] = (), display: Display = QUIET
+    ) -> None:
         self.losses: list[float] = list(losses)
         self._path, self._steps = folder / "log.csv", steps
         self._start, self._timed = time.monotonic(), 0

@@ -116,7 +116,7 @@ def predict_scan(
     probability = np.zeros(brain.shape, np.float32)
     if not brain.any():
         return probability
-    rows, columns = (_extent(brain.any(axis=axes), windows.patch_size // 2) for axes in ((1, 2), (0, 2)))
+    rows, columns = (_extent(np.any(brain, axis=axes), windows.patch_size // 2) for axes in ((1, 2), (0, 2)))
     model = model.to(target).eval()
     try:
         for k in np.flatnonzero(brain.any(axis=(0, 1))):

@@ -51,7 +51,9 @@ class WindowSampler:
         self._scans, self._size, self._seed = list(scans), patch_size, seed
         self._masks = [scan.target(task) for scan in self._scans]
         found = [np.argwhere(mask).astype(np.int32) for mask in self._masks]
-        self.targets = np.concatenate([np.insert(v, 0, n, axis=1) for n, v in enumerate(found)] or [np.empty((0, 4))])
+        self.targets = np.concatenate(
+            [np.insert(v, 0, n, axis=1) for n, v in enumerate(found)] or [np.empty((0, 4), np.int32)]
+        )
         if not len(self.targets):
             raise UsageError(f"no {task} voxel in {len(self._scans)} scans", "give scans that have some")
         sizes = np.array([int(scan.brain.sum()) for scan in self._scans], float)

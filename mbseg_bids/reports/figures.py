@@ -40,7 +40,7 @@ def to_plane(section: npt.NDArray) -> npt.NDArray:
     return section[::-1, ::-1].T
 
 
-def plane_position(voxel: Sequence[float], shape: Sequence[int], axis: int) -> tuple[float, float]:
+def plane_position(voxel: Sequence[float] | npt.NDArray, shape: Sequence[int], axis: int) -> tuple[float, float]:
     """Return the (row, column) of a canonical voxel in its plane perpendicular to ``axis``."""
     columns, rows = (a for a in range(3) if a != axis)
     return shape[rows] - 1 - voxel[rows], shape[columns] - 1 - voxel[columns]
@@ -233,7 +233,7 @@ def plan_mosaic(
         What every tile has to show, with a margin of about 8 mm; the region, if not given.
     """
     pixel = pixel_size(spacing, axis)
-    flat = to_plane((region if frame is None else frame | region).any(axis=axis))
+    flat = to_plane(np.any(region if frame is None else frame | region, axis=axis))
     along = np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis)))
     if not along.size:
         along = np.arange(region.shape[axis])
@@ -249,7 +249,9 @@ def plan_mosaic(
         box.append(slice(max(0, int(inside[0]) - margin), min(size, int(inside[-1]) + margin + 1)))
         step.append(min(max(1, round(1.0 / mm)), box[-1].stop - box[-1].start))
     shown = (pixel[0] * step[0], pixel[1] * step[1])
-    return Mosaic(axis, tuple(int(i) for i in indices), tuple(box), tuple(step), min(columns, len(indices)), shown)
+    return Mosaic(
+        axis, tuple(int(i) for i in indices), (box[0], box[1]), (step[0], step[1]), min(columns, len(indices)), shown
+    )
 
 
 def mosaic_marks(mosaic: Mosaic) -> str:

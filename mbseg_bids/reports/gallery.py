@@ -196,8 +196,8 @@ def _anchor_voxel(
     if len(voxels):
         distance = np.linalg.norm((voxels - voxels.mean(axis=0)) * images.spacing, axis=1)
         return voxels[np.argmin(distance)], ""
-    listed = [number(row.get(axis)) for axis in "ijk"]
-    if None in listed:
+    listed = [value for axis in "ijk" if (value := number(row.get(axis))) is not None]
+    if len(listed) < 3:
         return None, "No picture: the label image lacks this lesion and the table gives no voxel."
     voxel = np.rint(canonical_voxel(listed, images.native, images.canonical)).astype(int)
     if (voxel < 0).any() or (voxel >= images.canonical.shape).any():
@@ -250,7 +250,7 @@ def _one(
 ) -> tuple[str, Markup]:
     pixel = pixel_size(images.spacing, axis)
     centre = plane_position(voxel, images.canonical.shape, axis)
-    half = tuple(math.ceil(FIELD_MM / 2 / mm) for mm in pixel)
+    half = (math.ceil(FIELD_MM / 2 / pixel[0]), math.ceil(FIELD_MM / 2 / pixel[1]))
     volume = images.contrasts[name]
     plane = to_plane(section) if section is not None else plane_image(volume, axis, voxel[axis])
     grey = to_grey(crop(plane, centre, half), images.windows[name])

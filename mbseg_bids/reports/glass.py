@@ -119,6 +119,8 @@ def template_brain(name: str) -> Volume | None:
 def glass_planes(name: str) -> tuple[Projection, ...]:
     """Return the three projections of the template as glass: its surfaces dark on white where they are seen edge-on."""
     brain = template_brain(name)
+    if brain is None:
+        return ()
     smooth = ndimage.gaussian_filter(brain.data, 1.5)
     slope = ndimage.gaussian_gradient_magnitude(smooth, 1.0)
     return tuple(_glass_plane(slope, brain.data > 0, brain.spacing, axis) for axis in PLANES)
@@ -127,7 +129,7 @@ def glass_planes(name: str) -> tuple[Projection, ...]:
 def _glass_plane(slope: npt.NDArray, inside: npt.NDArray, spacing: Sequence[float], axis: int) -> Projection:
     depth = np.maximum(inside.sum(axis=axis), 12)
     seen = to_plane((slope * inside).sum(axis=axis) / depth)
-    silhouette = to_plane(inside.any(axis=axis))
+    silhouette = to_plane(np.any(inside, axis=axis))
     low, high = np.percentile(seen[silhouette], (5, 99.5))
     shade = np.clip((seen - low) / (high - low), 0, 1) ** 1.2
     grey = np.where(silhouette, 250 - 175 * shade, 255).astype(np.uint8)
@@ -138,11 +140,11 @@ def _mean_plane(volume: npt.NDArray, extent: npt.NDArray, spacing: Sequence[floa
     depth = np.maximum(extent.sum(axis=axis), 1)
     mean = to_plane(np.where(extent, volume, 0).sum(axis=axis) / depth)
     grey = to_grey(mean, (0.0, float(mean.max()) * 1.25))
-    return _cut(grey, to_plane(extent.any(axis=axis)), pixel_size(spacing, axis))
+    return _cut(grey, to_plane(np.any(extent, axis=axis)), pixel_size(spacing, axis))
 
 
 def _cut(grey: npt.NDArray[np.uint8], silhouette: npt.NDArray[np.bool_], pixel: tuple[float, float]) -> Projection:
-    rows, columns = (_span(silhouette.any(axis=1 - a), 6 / pixel[a]) for a in (0, 1))
+    rows, columns = (_span(np.any(silhouette, axis=1 - a), 6 / pixel[a]) for a in (0, 1))
     part = grey[rows, columns]
     outline = outline_path(silhouette[rows, columns])
     return Projection(encode_image(part), outline, part.shape, pixel, (rows.start, columns.start))

@@ -58,7 +58,7 @@ class Case:
     brain: npt.NDArray[np.bool_]
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
-    protocol: Protocol
+    protocol: Protocol | None
 
 
 def simulate_training_case(
@@ -130,7 +130,7 @@ def simulate_training_case(
     ]  # fmt: skip
     centre = source[:3, 3] + np.array(anatomy.labels.shape) / 2
     for number, (image, own) in enumerate(((t2w, protocol.t2w_spacing), (t1w, protocol.t1w_spacing)), start=1):
-        tilt = rng.normal(0, 0.06, 3)
+        tilt = rng.normal(0, 0.06, 3).tolist()
         own_affine, own_shape = acq.scan_grid(anatomy, own, tilt)
         scan = acquire(
             image, own_affine, own_shape, rng,

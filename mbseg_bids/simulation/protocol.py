@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mbseg_bids.simulation.relaxation import Relaxation, mprage, spoiled_gradient_echo, turbo_spin_echo
 
@@ -113,11 +114,11 @@ def draw_protocol(
         t2w_spacing=(1.0, 1.0, 1.0) if rng.random() < 0.5 else (0.9, 0.9, float(rng.choice([2.0, 3.0, 4.0, 5.0]))),
         t2w_echo_time=float(rng.uniform(70, 115)),
         t2w_repetition_time=float(rng.uniform(3200, 8000)),
-        snr=tuple(float(s) for s in snr),
-        bias=tuple(float(b) for b in rng.uniform(0.02, 0.2, 3)),
+        snr=_triple(snr),
+        bias=_triple(rng.uniform(0.02, 0.2, 3)),
         ringing=float(rng.uniform(0, 0.6)),
         dropout=float(rng.uniform(0.2, 1.0)),
-        tilt=tuple(float(t) for t in rng.normal(0, (0.18, 0.05, 0.05))),
+        tilt=_triple(rng.normal(0, (0.18, 0.05, 0.05))),
     )
     kept, stretch = float(rng.uniform(0.65, 1.0)), float(rng.uniform(0.85, 1.2))
     amplitude = rng.exponential(0.25, 3) * (rng.random(3) < 0.25)
@@ -160,3 +161,8 @@ def label_signals(
         else:
             t1w[name] = spoiled_gradient_echo(tissue, repetition_time=20, echo_time=4, flip_angle=25)
     return t2star, t2w, t1w
+
+
+def _triple(values: npt.NDArray[np.floating]) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third

@@ -52,13 +52,14 @@ def bounding_box(
     corners = np.array([[(low, high)[c][axis] for axis, c in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
     inverse = np.linalg.inv(affine)
     voxels = corners @ inverse[:3, :3].T + inverse[:3, 3]
-    multiple = np.asarray(multiple)
-    start = np.floor((voxels.min(axis=0) + 0.5) / multiple).astype(int) * multiple
-    stop = np.ceil((voxels.max(axis=0) + 0.5) / multiple).astype(int) * multiple
+    block = np.asarray(multiple)
+    start = np.floor((voxels.min(axis=0) + 0.5) / block).astype(int) * block
+    stop = np.ceil((voxels.max(axis=0) + 0.5) / block).astype(int) * block
     start, stop = np.maximum(start, 0), np.minimum(stop, shape)
     if (start >= stop).any():
         return None
-    return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return i, j, k
 
 
 def reached_voxels(
@@ -119,9 +120,7 @@ def sample(volume: Volume, points: Tensor) -> Tensor:
     return values.reshape(points.shape[:-1])
 
 
-def _scatter(
-    voxels: Tensor, values: Tensor, box: tuple[slice, slice, slice], fill: float
-) -> npt.NDArray[np.float32] | npt.NDArray[np.complex64]:
+def _scatter(voxels: Tensor, values: Tensor, box: tuple[slice, slice, slice], fill: float) -> npt.NDArray:
     """Array of the box with values (n,) at voxels (n, 3)."""
     result = torch.full([side.stop - side.start for side in box], fill, dtype=values.dtype)
     start = torch.tensor([side.start for side in box])

@@ -102,7 +102,7 @@ def simulate_session(
     scans: dict[str, Volume] = {}
     for number, (name, image, spacing) in enumerate(zip(names, contrasts, spacings, strict=True)):
         first = number == 0
-        tilt = protocol.tilt if first else rng.normal(0, 0.03, 3)
+        tilt = list(protocol.tilt if first else rng.normal(0, 0.03, 3))
         affine, shape = acq.scan_grid(
             anatomy, spacing, tilt, whole_head=True, cover_neck=spacing[2] <= 1.5 and not first
         )

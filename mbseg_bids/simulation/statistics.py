@@ -43,8 +43,8 @@ def observed_volumes(
     volumes = []
     for _ in range(n):
         spacing = np.array(geometries[rng.choice(len(weights), p=weights / weights.sum())][0])
-        shape = np.ceil(24 / spacing).astype(int)
-        microbleed = draw_microbleed(spacing * (shape // 2 + rng.uniform(-0.5, 0.5, 3)), rng)
+        shape = np.ceil(24 / spacing).astype(int).tolist()
+        microbleed = draw_microbleed(spacing * (np.floor_divide(shape, 2) + rng.uniform(-0.5, 0.5, 3)), rng)
         patch = render(
             microbleed.sources,
             np.diag([*spacing, 1.0]),
@@ -52,6 +52,7 @@ def observed_volumes(
             echo_time=echo_time,
             field_strength=float(rng.choice([1.5, 3.0])),
         )
+        assert patch is not None  # the lesion is in the middle of the grid
         volumes.append(visible_voxels(np.abs(patch.ratio)).sum() * np.prod(spacing))
     return np.array([volume for volume in volumes if volume > 0])
 

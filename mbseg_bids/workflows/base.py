@@ -25,13 +25,21 @@ WORKFLOW_NAME = "mbseg_wf"
 class SessionPlan(Protocol):
     """A session that will run, with what it reuses."""
 
-    session: Session
-    fingerprint: str
-    """Of inputs and settings."""
-    facts: Mapping[str, Any]
-    """What the summary says before anything is computed: inputs, settings, software, warnings."""
-    reused: Mapping[str, Path]
-    """Files by input of the anatomy workflow."""
+    @property
+    def session(self) -> Session:
+        """Its images."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of inputs and settings."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the summary says before anything is computed: inputs, settings, software, warnings."""
+
+    @property
+    def reused(self) -> Mapping[str, Path]:
+        """Files by input of the anatomy workflow."""
 
 
 def init_mbseg_wf(

@@ -41,6 +41,8 @@ class ResilientMultiProc(MultiProcPlugin):
     and the one that kills its process is found out.
     """
 
+    pool: ProcessPoolExecutor
+
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown()  # nothing runs in it yet
