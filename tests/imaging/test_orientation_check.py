@@ -56,6 +56,15 @@ def test_exchanged_axes_are_told(brains):
     assert pose.doubtful
 
 
+@pytest.mark.parametrize("part", [slice(0, 30), slice(30, None)])
+def test_half_a_head_is_no_reason_to_doubt(brains, part):
+    """What is left of it fits the template badly in every pose."""
+    template, head = brains
+    half = np.zeros_like(head.data)
+    half[:, :, part] = head.data[:, :, part]
+    assert not find_pose(head.with_data(half), template).doubtful
+
+
 def test_the_storage_order_of_voxels_does_not_matter(brains):
     """Turned data with a header that says so are an upright head."""
     template, head = brains
