@@ -266,7 +266,7 @@ class AssembleDetectionGrid(SimpleInterface):
         from mbseg_bids.imaging.intensity import standardise
         from mbseg_bids.imaging.preparation import assemble, labels_on_native
         from mbseg_bids.imaging.template import load_region_atlas
-        from mbseg_bids.imaging.transforms import resample
+        from mbseg_bids.imaging.transforms import Transform, resample
         from mbseg_bids.interfaces.files import read_field, read_matrix, read_volume, write_volume
 
         started, memory = time.monotonic(), PeakMemory()
@@ -282,7 +282,7 @@ class AssembleDetectionGrid(SimpleInterface):
         brain, tissue, regions = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
         own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
         found = assemble(t2star, others, brain, tissue, regions, to_t2star, own)
-        way = [np.linalg.inv(to_t2star), read_field(inputs.template_to_anat)]
+        way: list[Transform] = [np.linalg.inv(to_t2star), read_field(inputs.template_to_anat)]
         atlas = resample(load_region_atlas(), found.grid, way, order=0).data
         images = {name: volume.data for name, volume in (("t2star", found.t2star), *found.others.items())}
         named = {contrast: images[KEYS[contrast]] for contrast in CONTRASTS if KEYS[contrast] in images}
