@@ -6,12 +6,13 @@ Each spoils an intact simulated session in :class:`whole.WholePlace`; the real A
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 
 CONTRASTS = ("T1w", "T2w", "T2starw")
-NOTICED, STOPPED, FINE = "noticed", "stopped", "fine"
-"""What must come of a case: computed, with the sentence on the first screen of the report; refused, with the sentence
-on the last line; or computed as if nothing were odd."""
+NOTICED, FINE = "noticed", "fine"
+"""What must come of a case: its sentence on the first screen of the report, or on the last line of a run that failed;
+or all checks passed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class WholeCase:
     build: Callable
     """Spoils the dataset of the place it is given."""
     outcome: str
-    """``noticed``, ``stopped`` or ``fine``."""
+    """``noticed`` or ``fine``."""
     says: str
     """Part of the sentence that must be said; empty where none is expected."""
 
@@ -43,9 +44,10 @@ def whole_case(outcome: str, says: str = "") -> Callable:
     return register
 
 
-def upside_down(data: np.ndarray) -> np.ndarray:
-    """Turn an image by half a turn about its first axis, left to right; nothing is mirrored."""
-    return data[:, ::-1, ::-1]
+def upside_down(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn an image by half a turn about the axis from left to right, however it is stored; nothing is mirrored."""
+    world = nib.io_orientation(affine)[:, 0]
+    return np.flip(data, [axis for axis in range(3) if world[axis] != 0])
 
 
 def ball(shape, affine: np.ndarray, rng: np.random.Generator, radius: float = 80.0) -> np.ndarray:
@@ -83,17 +85,17 @@ def all_upside_down(p):
     """T1w, T2w and T2* upside down against their headers"""
     for contrast in CONTRASTS:
         image = p.load(contrast)
-        p.save(contrast, upside_down(image.get_fdata()), image.affine)
+        p.save(contrast, upside_down(image.get_fdata(), image.affine), image.affine)
 
 
 @whole_case(NOTICED, "to T2* registration failed its check")
 def t2star_upside_down(p):
     """T2* alone upside down against its header"""
     image = p.load("T2starw")
-    p.save("T2starw", upside_down(image.get_fdata()), image.affine)
+    p.save("T2starw", upside_down(image.get_fdata(), image.affine), image.affine)
 
 
-@whole_case(STOPPED, "no brain was found")
+@whole_case(NOTICED, "T1w to template registration failed its check")
 def noise(p):
     """Noise in place of all three images"""
     for contrast in CONTRASTS:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from cases_whole import FINE, NOTICED, STOPPED, WHOLE_CASES, WholeCase
+from cases_whole import FINE, NOTICED, WHOLE_CASES, WholeCase
 from place import LAST_LINE, Ran
 from table import WHOLE_MARKS, rows_of, write_rows
 
@@ -119,7 +119,7 @@ def lesions(ran: Ran) -> str:
 def faults(case: WholeCase, ran: Ran, said: list[str]) -> list[str]:
     """Return what is not as the case expects; empty where all is."""
     found = [] if LAST_LINE.fullmatch(ran.last_line) else [f"last line: {ran.last_line}"]
-    if (ran.code == 0) is (case.outcome == STOPPED):
+    if case.outcome == FINE and ran.code:
         found.append(f"exit code {ran.code}")
     if case.says and not any(case.says in sentence for sentence in said):
         found.append(f"does not say: {case.says}")
