@@ -131,7 +131,7 @@ def faults(case: WholeCase, ran: Ran, said: list[str]) -> list[str]:
 
 
 def same_masks(ran: Ran, intact: Path) -> str:
-    """Say whether the lesion masks are those of the intact session, byte by byte of what is compressed in them."""
+    """Say whether the lesion masks are those of the intact session, voxel by voxel."""
     names = ("label-CMB_mask", "seg-CMB_dseg")
     paths = [[out / f"sub-01/anat/sub-01_space-T2starw_{n}.nii.gz" for n in names] for out in (ran.place.out, intact)]
     if not all(path.is_file() for pair in paths for path in pair):
