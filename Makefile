@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint types docs options container-test slurm-test kill-test robustness clean
+.PHONY: help venv test demo lint types docs options container-test slurm-test kill-test robustness robustness-whole clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ kill-test: venv  ## kill small runs 200 times at random moments, and a real one 
 
 robustness: venv  ## run every broken or odd dataset and rewrite the table in docs/robustness.md
 	PYTHONPATH=tests:tests/robustness OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/table.py
+
+robustness-whole: venv  ## run wrong scans through the whole App and rewrite the second table there; hours
+	PYTHONPATH=tests:tests/robustness OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/whole.py $(CASES)
 
 container-test:  ## build the image and try it, on Debian as root (docs/container.md)
 	nice tests/container/check.sh

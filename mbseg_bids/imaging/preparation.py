@@ -15,6 +15,9 @@ from mbseg_bids.imaging.volume import Volume
 
 SMALLEST_SHARE_SEEN = 0.95
 """Part of the brain on T2* that the other contrasts must show; below it there is a warning."""
+SMALLEST_SHARE_COVERED = 0.9
+"""Part of the brain on the anatomical image that T2* must show. The lowest slices of the cerebellum are often left out;
+where more is missing, the counts are not those of a brain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +142,9 @@ def assemble(
             warnings.append(
                 f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the {names} and is not searched"
             )
+    covered = share_covered(t2star, brain_anat, anat_to_t2star)
+    if covered < SMALLEST_SHARE_COVERED:
+        warnings.append(f"T2* shows only {100 * covered:.0f} % of the brain: counts are of this part")
     brain &= seen
     if not brain.any():
         raise UnreadableDataError("T2* and the other images show no common part of the brain", "look at their headers")
@@ -160,6 +166,20 @@ def assemble(
         Volume(regions, grid.affine),
         tuple(warnings),
     )
+
+
+def share_covered(t2star: Volume, brain_anat: Volume, anat_to_t2star: npt.NDArray[np.float64]) -> float:
+    """Return the part of the anatomical image's brain that lies in the field of view of T2*, 0 to 1.
+
+    Arguments as for :func:`assemble`. Every third voxel along each axis of the brain's grid counts.
+    """
+    index = np.argwhere(brain_anat.data[::3, ::3, ::3] > 0).T * 3
+    if not index.size:
+        return 0.0
+    to_index = np.linalg.inv(t2star.affine) @ anat_to_t2star @ brain_anat.affine
+    position = to_index[:3, :3] @ index + to_index[:3, 3:]
+    limits = np.array(t2star.shape)[:, None] - 0.5
+    return float(((position >= -0.5) & (position <= limits)).all(axis=0).mean())
 
 
 def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, Volume]:

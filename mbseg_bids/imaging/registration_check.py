@@ -26,6 +26,9 @@ CHECK_SPACING = 3.0
 """Voxel size at which similarity is taken, mm."""
 MINIMUM_ADVANTAGE = 0.05
 """Smallest part by which the excess of the normalised mutual information over 1 must fall when the image is moved."""
+EXPECTED_ADVANTAGE = 0.35
+"""Advantage below which a registration that passes is doubted. docs/anatomy.md has what was measured on scans of one
+person and of two."""
 MINIMUM_OVERLAP = 0.88
 """Smallest Dice overlap of the two brain masks."""
 MASK_MARGIN = 8.0
@@ -191,6 +194,20 @@ def check_rigid(
         on_grid = resample(Volume(fixed_brain.astype(np.uint8), fixed.affine), grid, order=0).data > 0
         overlap = dice(on_grid & seen, brain)
     return _judge(here, advantage, overlap)
+
+
+def loose_fit(check: RegistrationCheck) -> str | None:
+    """Return a sentence if a registration passes but fits as scans of two people do, else None.
+
+    Heads of two people lie upon each other once registered, so that the limits of the check are often reached; but
+    their folds do not, and the similarity has no sharp peak.
+    """
+    if not check.passed or check.advantage >= EXPECTED_ADVANTAGE:
+        return None
+    return (
+        f"fits only loosely: similarity gains {100 * check.advantage:.0f} % over moved positions, at least "
+        f"{100 * EXPECTED_ADVANTAGE:.0f} % is usual for scans of one person; are both of the same person?"
+    )
 
 
 def normalised_mutual_information(first: npt.NDArray, second: npt.NDArray) -> float:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.grids import Grid
+from mbseg_bids.imaging.orientation_check import Pose, find_pose
 from mbseg_bids.imaging.registration import TemplateTransforms, register_rigid_multistart, register_template
 from mbseg_bids.imaging.transforms import resample
 from mbseg_bids.imaging.volume import Volume
@@ -22,6 +23,9 @@ def register_template_checked(
 ) -> tuple[TemplateTransforms, dict]:
     """Register, check, and start anew from a multi-start rigid registration where the check fails.
 
+    A head that lies upside down or on its side by its header does not pass, however well it was bent to fit. It is not
+    tried again: other starts are some degrees from the first.
+
     Parameters
     ----------
     t1w
@@ -36,14 +40,16 @@ def register_template_checked(
     Returns
     -------
     The transforms and the check: ``similarity`` (correlation), ``overlap``, ``folded``, ``passed``, ``retried``,
-    ``reasons``.
+    ``reasons``; and ``pose``, the correlation ``as_it_lies`` and in the ``best`` of 24 poses, before any registration.
     """
     moving = t1w.with_data(np.where(brain, t1w.data, 0).astype(np.float32))
+    pose = find_pose(moving, template)
     best: tuple[TemplateTransforms, dict] | None = None
-    for retried in (False, True):
+    for retried in (False,) if pose.doubtful else (False, True):
         start = np.linalg.inv(register_rigid_multistart(template, moving)) if retried else None
         transforms = register_template(moving, template, preset=preset, start=start)
         check = {**check_template(moving, brain, template, transforms), "retried": retried}
+        check = _with_pose(check, pose)
         if best is None or check["overlap"] + check["similarity"] > best[1]["overlap"] + best[1]["similarity"]:
             best = transforms, check
         if check["passed"]:
@@ -77,6 +83,13 @@ def check_template(
         "passed": not reasons,
         "reasons": reasons,
     }
+
+
+def _with_pose(check: dict, pose: Pose) -> dict:
+    """Add what the head's pose says to a check."""
+    figures = {"as_it_lies": round(pose.correlation, 4), "best": round(pose.best, 4)}
+    reasons = [*([pose.sentence] if pose.doubtful else []), *check["reasons"]]
+    return {**check, "pose": figures, "passed": not reasons, "reasons": reasons}
 
 
 def _every_second_voxel(volume: Volume) -> Grid:

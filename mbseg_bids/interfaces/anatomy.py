@@ -103,7 +103,7 @@ class RegisterRigid(SimpleInterface):
     def _run_interface(self, runtime):
         import numpy as np
 
-        from mbseg_bids.imaging.registration_check import register_pair
+        from mbseg_bids.imaging.registration_check import loose_fit, register_pair
         from mbseg_bids.interfaces.files import read_volume, write_matrix
 
         started, memory = time.monotonic(), PeakMemory()
@@ -119,7 +119,9 @@ class RegisterRigid(SimpleInterface):
         self._results["record"] = {
             "durations": {self.inputs.name: round(time.monotonic() - started, 1)},
             "memory_gb": {self.inputs.name: memory.gb()},
-            "warnings": [f"{self.inputs.name}: {reason}" for reason in found.check.reasons],
+            "warnings": [
+                f"{self.inputs.name}: {said}" for said in (*found.check.reasons, loose_fit(found.check)) if said
+            ],
             "registration": {self.inputs.name: found.as_dict() | {"transform": np.round(found.transform, 6).tolist()}},
         }
         return runtime
@@ -235,6 +237,7 @@ class _AssembleInputSpec(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="brain mask, grid of the anatomical image")
     tissue = File(exists=True, mandatory=True, desc="tissue, same grid")
     regions = File(exists=True, mandatory=True, desc="regions, same grid")
+    template_to_anat = File(exists=True, mandatory=True, desc="deformation that brings template images onto it")
 
 
 class _AssembleOutputSpec(TraitedSpec):
@@ -259,9 +262,12 @@ class AssembleDetectionGrid(SimpleInterface):
     def _run_interface(self, runtime):
         import numpy as np
 
+        from mbseg_bids.imaging.contrast_order import contrast_warnings, measure_contrasts
         from mbseg_bids.imaging.intensity import standardise
         from mbseg_bids.imaging.preparation import assemble, labels_on_native
-        from mbseg_bids.interfaces.files import read_matrix, read_volume, write_volume
+        from mbseg_bids.imaging.template import load_region_atlas
+        from mbseg_bids.imaging.transforms import Transform, resample
+        from mbseg_bids.interfaces.files import read_field, read_matrix, read_volume, write_volume
 
         started, memory = time.monotonic(), PeakMemory()
         inputs, folder = self.inputs, Path(runtime.cwd)
@@ -276,6 +282,11 @@ class AssembleDetectionGrid(SimpleInterface):
         brain, tissue, regions = (read_volume(path) for path in (inputs.brain, inputs.tissue, inputs.regions))
         own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
         found = assemble(t2star, others, brain, tissue, regions, to_t2star, own)
+        way: list[Transform] = [np.linalg.inv(to_t2star), read_field(inputs.template_to_anat)]
+        atlas = resample(load_region_atlas(), found.grid, way, order=0).data
+        images = {name: volume.data for name, volume in (("t2star", found.t2star), *found.others.items())}
+        named = {contrast: images[KEYS[contrast]] for contrast in CONTRASTS if KEYS[contrast] in images}
+        quotients = measure_contrasts(named, found.brain.data > 0, atlas)
         native_brain, native_regions = labels_on_native(found, t2star)
         on_grid = {"t2star": found.t2star, **found.others}
         on_grid |= {"brain": found.brain, "tissue": found.tissue, "regions": found.regions}
@@ -291,7 +302,8 @@ class AssembleDetectionGrid(SimpleInterface):
         self._results["record"] = {
             "durations": {"assemble": round(time.monotonic() - started, 1)},
             "memory_gb": {"assemble": memory.gb()},
-            "warnings": list(found.warnings),
+            "warnings": [*found.warnings, *contrast_warnings(quotients)],
+            "fluid_to_white_matter": quotients,
             "detection_grid": {"shape": list(found.grid.shape), "spacing": [round(s, 4) for s in found.grid.spacing]},
         }
         return runtime

@@ -90,7 +90,7 @@ def init_anatomy_wf(
         ITK displacement fields, affine included, that bring images of the first space to the second.
     qc_json
         ``registration`` (checks by name), ``reuse``, ``warnings``, ``durations`` in s, volumes,
-        ``anatomical_contrast``.
+        ``anatomical_contrast``, ``fluid_to_white_matter`` (signal of one over that of the other, by contrast).
     """
     workflow = Workflow(name=name)
     anatomical = anatomical_contrast(contrasts)
@@ -125,7 +125,7 @@ def init_anatomy_wf(
         [
             (anat, to_template, [("out_file", "anat"), ("brain", "brain")]),
             (anat, segment, [("out_file", "anat"), ("brain", "brain")]),
-            (to_template, segment, [("template_to_anat", "template_to_anat")]),
+            *((to_template, node, [("template_to_anat", "template_to_anat")]) for node in (segment, assemble)),
             (inputnode, segment, [(field, field) for field in ("aseg", "t1w_aseg_space", "wmh_mask")]),
             (prepare["t2star"], assemble, of_t2star),
             (anat, assemble, [("brain", "brain")]),

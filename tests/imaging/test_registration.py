@@ -5,7 +5,13 @@ import pytest
 from head_phantom import centred_affine, rigid, scan
 
 from mbseg_bids.imaging.registration import is_slab, register_rigid, register_rigid_multistart
-from mbseg_bids.imaging.registration_check import check_rigid, register_checked, register_pair
+from mbseg_bids.imaging.registration_check import (
+    RegistrationCheck,
+    check_rigid,
+    loose_fit,
+    register_checked,
+    register_pair,
+)
 
 FIXED_SHAPE, FIXED_SPACING = (60, 72, 26), (2.5, 2.5, 5.0)
 MOVING_SHAPE, MOVING_SPACING = (58, 68, 52), (2.6, 2.6, 2.6)
@@ -53,6 +59,15 @@ def test_true_position_passes(pair):
     check = check_rigid(fixed, moving, MOVED, fixed_brain=fixed_brain, moving_brain=moving_brain)
     assert check.passed, check.reasons
     assert check.overlap > 0.95
+
+
+@pytest.mark.parametrize(
+    ("advantage", "passed", "told"), [(0.34, True, True), (0.36, True, False), (0.1, False, False)]
+)
+def test_a_loose_fit_is_told_with_its_figures_unless_the_check_failed(advantage, passed, told):
+    sentence = loose_fit(RegistrationCheck(1.02, advantage, 0.92, passed, () if passed else ("x",)))
+    assert (sentence is not None) is told
+    assert not told or "gains 34 %" in sentence
 
 
 @pytest.mark.parametrize(

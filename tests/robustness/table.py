@@ -8,7 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
+MARKS = ("<!-- corpus: begin -->", "<!-- corpus: end -->")
+WHOLE_MARKS = ("<!-- whole: begin -->", "<!-- whole: end -->")
+"""Lines between which the rows of the two tables stand."""
 HEAD = "| case | input | line printed | exit code | on disk: sub-01 | sub-02 |\n|---|---|---|---|---|---|"
 
 
@@ -24,12 +26,22 @@ def row(case, ran) -> str:
     return f"| `{case.name}` | {case.what} | {line} | {code} | {ran.left('sub-01')} | {ran.left('sub-02')} |"
 
 
-def rows_of(path: Path) -> dict[str, str]:
-    """Return the rows of the committed table by case."""
+def rows_of(path: Path, marks: tuple[str, str] = MARKS) -> dict[str, str]:
+    """Return the rows of a committed table by case."""
     if not path.is_file():
         return {}
-    table = path.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    table = path.read_text(encoding="utf-8").partition(marks[0])[2].partition(marks[1])[0]
     return {match.group(1): line for line in table.splitlines() if (match := re.match(r"\| `(\w+)` \|", line))}
+
+
+def write_rows(path: Path, marks: tuple[str, str], head: str, rows: list[str]) -> None:
+    """Replace a table, and leave the rest of the page as it is."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not begin or not end:
+        raise ValueError(f"{path} has no place for the table: {' '.join(marks)}")
+    table = "\n".join([begin, head, *rows, end])
+    path.write_text(f"{before}{table}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -49,9 +61,7 @@ def main() -> int:
         finally:
             clean(root)
         print(old[name], flush=True)
-        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        rows = "\n".join(old[name] for name in CASES if name in old)
-        path.write_text(f"{before}{BEGIN}\n{HEAD}\n{rows}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_rows(path, MARKS, HEAD, [old[name] for name in CASES if name in old])
     return 0
 
 
