@@ -136,7 +136,7 @@ def assemble(
     warnings = []
     if t2star_brain is not None:
         own = to_detection_grid(Volume(t2star_brain.astype(np.uint8), t2star.affine), grid, order=0).data > 0
-        share = np.count_nonzero(own & seen) / max(np.count_nonzero(own), 1)
+        share = int(np.count_nonzero(own & seen)) / max(int(np.count_nonzero(own)), 1)
         if share < SMALLEST_SHARE_SEEN:
             names = " or ".join(name.replace("t", "T") for name in sorted(others))
             warnings.append(

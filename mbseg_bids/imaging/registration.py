@@ -126,7 +126,7 @@ def register_rigid_multistart(fixed: Volume, moving: Volume, *, angle: float = 2
     matrix[:3, :3] = np.array(best.GetMatrix()).reshape(3, 3)
     centre = np.array(best.GetCenter())
     matrix[:3, 3] = np.array(best.GetTranslation()) + centre - matrix[:3, :3] @ centre
-    return np.linalg.inv(_LPS @ matrix @ _LPS).astype(np.float64)
+    return np.asarray(np.linalg.inv(_LPS @ matrix @ _LPS), np.float64)
 
 
 def register_template(

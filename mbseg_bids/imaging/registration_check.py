@@ -213,8 +213,8 @@ def loose_fit(check: RegistrationCheck) -> str | None:
 def normalised_mutual_information(first: npt.NDArray, second: npt.NDArray) -> float:
     """Return (H(a) + H(b)) / H(a, b) of paired values (Studholme et al. 1999); 1 = independent, 2 = identical."""
     ranges = [np.percentile(values, (0.5, 99.5)) for values in (first, second)]
-    clipped = [np.clip(v, *r) for v, r in zip((first, second), ranges, strict=True)]
-    joint = np.histogram2d(*clipped, bins=_BINS)[0]
+    one, two = (np.clip(v, *r) for v, r in zip((first, second), ranges, strict=True))
+    joint = np.histogram2d(one, two, bins=_BINS)[0]
     joint /= max(joint.sum(), 1)
     separate = _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))
     together = _entropy(joint)

@@ -156,7 +156,7 @@ def _moved_aseg(t1w, brain, aseg, t1w_aseg_space, contrast) -> npt.NDArray:
     else:
         own = resample(aseg, Grid(t1w_aseg_space.shape, t1w_aseg_space.affine), order=0).data > 0
         transform = register_pair(t1w, t1w_aseg_space, fixed_brain=brain, moving_brain=own).transform
-    labels = resample(aseg, Grid(t1w.shape, t1w.affine), [np.linalg.inv(transform).astype(np.float64)], order=0).data
+    labels = resample(aseg, Grid(t1w.shape, t1w.affine), [np.linalg.inv(transform)], order=0).data
     if not lies_on(labels, t1w, brain):
         raise UnreadableDataError(f"the segmentation to reuse is not of this {title} image", "do not reuse it")
     return labels

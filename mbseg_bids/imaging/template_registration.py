@@ -44,17 +44,16 @@ def register_template_checked(
     """
     moving = t1w.with_data(np.where(brain, t1w.data, 0).astype(np.float32))
     pose = find_pose(moving, template)
-    best: tuple[TemplateTransforms, dict] | None = None
+    found: list[tuple[TemplateTransforms, dict]] = []
     for retried in (False,) if pose.doubtful else (False, True):
         start = np.linalg.inv(register_rigid_multistart(template, moving)) if retried else None
         transforms = register_template(moving, template, preset=preset, start=start)
         check = {**check_template(moving, brain, template, transforms), "retried": retried}
-        check = _with_pose(check, pose)
-        if best is None or check["overlap"] + check["similarity"] > best[1]["overlap"] + best[1]["similarity"]:
-            best = transforms, check
-        if check["passed"]:
+        found.append((transforms, _with_pose(check, pose)))
+        if found[-1][1]["passed"]:
             break
-    return best[0], {**best[1], "retried": retried}
+    transforms, check = max(found, key=lambda entry: entry[1]["overlap"] + entry[1]["similarity"])
+    return transforms, {**check, "retried": len(found) > 1}
 
 
 def check_template(

@@ -48,7 +48,7 @@ class PointField:
         return moved.reshape(points.shape)
 
 
-Transform = npt.NDArray[np.float64] | PointField
+Transform = npt.NDArray[np.floating] | PointField
 """A 4 x 4 array or a deformation, taking points of one space to another."""
 
 
