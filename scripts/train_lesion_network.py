@@ -30,7 +30,7 @@ from mbseg_bids.learning.simulated import simulate
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.lesions import REGION_SHARES
 
-SEEDS = range(500, 520)
+SEEDS = range(500, 550)
 """Of the simulated scans of each anatomy that is trained on: no seed of any other part."""
 
 EVEN_SHARES = {CORTICAL_GM: 0.34, DEEP_GM: 0.22, CEREBRAL_WM: 0.24, CEREBELLAR_GM: 0.07, CEREBELLAR_WM: 0.06}

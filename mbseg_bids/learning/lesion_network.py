@@ -52,7 +52,7 @@ class LesionNetworkSettings:
         Decides everything that is drawn.
     """
 
-    epochs: float = 8.0
+    epochs: float = 9.0
     batch_size: int = 48
     lesion_share: float = 1 / 3
     sure: float = 0.3

@@ -1,5 +1,6 @@
 """Fitting the second look: candidates of simulated scans, microbleeds and mimics, and an additive logistic model."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ N_KNOTS = 6
 """Points of a curve."""
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse strengths of the ridge penalty to choose from."""
+LESS_PENALISED = {"neighbourhood": 9.0}
+"""The penalty on the curve of such a feature is so many times weaker: it is a network's answer, not a bare measure."""
 
 
 def collect_candidates(
@@ -103,7 +106,7 @@ def fit_second_look(
     if is_microbleed.all() or not is_microbleed.any() or len(np.unique(groups)) < 2:
         raise ValueError("the second look needs microbleeds, mimics, and at least two anatomies")
     knots = {name: _knots(name, features[name].to_numpy(float)) for name in names}
-    design = np.hstack([_hats(features[name].to_numpy(float), knots[name]) for name in names])
+    design = np.hstack([_scale(name) * _hats(features[name].to_numpy(float), knots[name]) for name in names])
     weights = np.where(is_microbleed, lesions_per_scan * n_scans / is_microbleed.sum(), 1.0)
     folds = list(GroupKFold(min(9, len(np.unique(groups)))).split(design, groups=groups))
 
@@ -132,6 +135,11 @@ def _knots(name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     return np.unique(np.quantile(known, np.linspace(0.02, 0.98, N_KNOTS)).round(4))
 
 
+def _scale(name: str) -> float:
+    """Return what the basis is multiplied by: a ridge penalty is weaker on the coefficients of a larger basis."""
+    return math.sqrt(LESS_PENALISED.get(name, 1.0))
+
+
 def _hats(values: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the basis of piecewise linear functions, shape (N, knots); a row of zeros where a value is missing."""
     basis = np.stack([np.interp(values, knots, unit) for unit in np.eye(len(knots))], axis=1)
@@ -142,7 +150,7 @@ def _to_curves(model, knots, features, weights, facts) -> SecondLook:
     """Turn coefficients into curves whose weighted mean over the candidates is 0: what a missing feature adds."""
     intercept, curves, start = float(model.intercept_[0]), {}, 0
     for name, at in knots.items():
-        log_odds = model.coef_[0, start : start + len(at)]
+        log_odds = _scale(name) * model.coef_[0, start : start + len(at)]
         start += len(at)
         values = features[name].to_numpy(float)
         known = np.isfinite(values)

@@ -55,6 +55,18 @@ def test_fewer_microbleeds_in_the_cohort_make_every_candidate_less_likely(candid
     assert odds[0] / odds[1] == pytest.approx(0.1, rel=0.5)
 
 
+def test_the_answer_of_the_network_is_shrunk_less_than_a_bare_measure():
+    rng = np.random.default_rng(8)
+    values = rng.normal(0, 2, 60)
+    truth = rng.random(60) < 1 / (1 + np.exp(-1.5 * values))
+    table = pd.DataFrame({name: values for name in ("neighbourhood", "contrast")})
+    rise = {}
+    for name in table:
+        model, _ = fit_second_look(table, truth, np.arange(60) % 5, lesions_per_scan=1, n_scans=20, names=[name])
+        rise[name] = model.curves[name](2.0) - model.curves[name](-2.0)
+    assert rise["contrast"] < rise["neighbourhood"] < 1.5 * 4 * 2
+
+
 def test_the_fit_is_repeatable(candidates):
     one, two = fit(candidates, 2.0), fit(candidates, 2.0)
     assert one[0] == two[0]
