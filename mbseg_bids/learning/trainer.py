@@ -1,5 +1,6 @@
 """Training of one stage: stochastic gradient descent over patches, with checkpoints, a log and looks at validation."""
 
+import contextlib
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,23 +101,22 @@ def train(
     progress = run.restore(checkpoint) if resume else Progress()
     log = TrainingLog(folder, steps, progress.step, progress.losses, display) if team.is_first else None
     scores = None
-    for step, patches, targets in run.prepared(progress.step):
-        loss = run.step(step, patches, targets)
-        done = step + 1
-        reason = stop.reason if stop is not None and done < steps else None
-        stopping = team.any(reason is not None, device) if stop is not None else False
-        if log is None:
+    with contextlib.closing(log) if log is not None else contextlib.nullcontext():
+        for step, patches, targets in run.prepared(progress.step):
+            loss = run.step(step, patches, targets)
+            done = step + 1
+            reason = stop.reason if stop is not None and done < steps else None
+            stopping = team.any(reason is not None, device) if stop is not None else False
+            if log is None:
+                _end_if(stopping, reason, done, steps)
+                continue
+            log.step(loss)
+            if done in (EARLY_LOOK, steps) or done % settings.validate_every == 0:
+                scores = validate(model, validation, settings, device)
+                report(log.look(done, settings.rate(step, steps), scores))
+            if done == steps or stopping or done % settings.checkpoint_every == 0:
+                checkpoint.write(model, run.optimiser, run.progress(done, log.losses))
             _end_if(stopping, reason, done, steps)
-            continue
-        log.step(loss)
-        if done in (EARLY_LOOK, steps) or done % settings.validate_every == 0:
-            scores = validate(model, validation, settings, device)
-            report(log.look(done, settings.rate(step, steps), scores))
-        if done == steps or stopping or done % settings.checkpoint_every == 0:
-            checkpoint.write(model, run.optimiser, run.progress(done, log.losses))
-        _end_if(stopping, reason, done, steps)
-    if log is not None:
-        log.close()
     return validate(model, validation, settings, device) if scores is None else scores
 
 

@@ -1,6 +1,7 @@
 """Training of the U-Net on windows of slices: steps, looks at validation, checkpoints without pickle."""
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,7 +147,8 @@ def train_unet(
     model.to(device)
     optimiser = make_optimiser(model.parameters(), settings)
     make_writable(folder)
-    checkpoint = Checkpoint(folder, settings, steps)
+    shown = zlib.crc32(" ".join(scan.name for scan in training).encode(), zlib.crc32(sampler.targets.tobytes()))
+    checkpoint = Checkpoint(folder, settings, steps, patches=shown)
     progress = checkpoint.read(model, optimiser) if resume else Progress()
     log = TrainingLog(folder, steps, progress.step)
     scores = None

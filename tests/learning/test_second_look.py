@@ -59,7 +59,7 @@ def test_the_answer_of_the_network_is_shrunk_less_than_a_bare_measure():
     rng = np.random.default_rng(8)
     values = rng.normal(0, 2, 60)
     truth = rng.random(60) < 1 / (1 + np.exp(-1.5 * values))
-    table = pd.DataFrame({name: values for name in ("neighbourhood", "contrast")})
+    table = pd.DataFrame(dict.fromkeys(("neighbourhood", "contrast"), values))
     rise = {}
     for name in table:
         model, _ = fit_second_look(table, truth, np.arange(60) % 5, lesions_per_scan=1, n_scans=20, names=[name])

@@ -104,6 +104,8 @@ def test_a_checkpoint_is_safetensors_and_of_one_set_of_settings(scans, tmp_path)
     assert any(name.startswith("optimiser.momentum_buffer.") for name in state)
     with pytest.raises(UnreadableDataError, match="other settings: steps"):
         train_unet(model, *scans, replace(settings, steps=3), tmp_path, resume=True)
+    with pytest.raises(UnreadableDataError, match="other settings: patches"):  # other people's scans
+        train_unet(model, scans[1], scans[0], settings, tmp_path, resume=True)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"short")
     with pytest.raises(UnreadableDataError, match="checkpoint"):
         train_unet(model, *scans, settings, tmp_path, resume=True)
