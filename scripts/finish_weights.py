@@ -21,19 +21,17 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from segmentation_trees import truth_table, write_segmentation
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
 from mbseg_bids.detection.lesion_features import FEATURES
 from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
 from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.location import locate
 from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook, load_second_look
-from mbseg_bids.detection.tables import measure
 from mbseg_bids.detection.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
 from mbseg_bids.learning.labelled_scan import LabelledScan, from_case, load_scan, save_scan
 from mbseg_bids.learning.scan_scores import probability_map
@@ -268,27 +266,11 @@ def write_trees(work: Path, plan: ScanPlan) -> None:
             second_look=model,
         )
         write_segmentation(work / "trees" / folder, label, result.lesions, result.lesion_table, case.affine)
-        tsv = work / "trees" / folder / label / "anat" / f"{label}_space-T2starw_seg-CMBcandidates_dseg.tsv"
-        result.candidate_table.to_csv(tsv, sep="\t", index=False, na_rep="n/a")
-        nib.save(nib.Nifti1Image(result.candidates.astype(np.int16), case.affine), tsv.with_suffix(".nii.gz"))
+        write_segmentation(
+            *(work / "trees" / folder, label, result.candidates, result.candidate_table, case.affine),
+            segment="CMBcandidates",
+        )
     write_segmentation(work / "trees" / "truth", label, case.lesions, truth_table(scan), case.affine)
-
-
-def truth_table(scan: LabelledScan) -> pd.DataFrame:
-    """Return size and region of the true microbleeds."""
-    regions = locate(scan.lesions.astype(np.int32), scan.regions.astype(np.int32), scan.spacing)
-    rows = measure(scan.lesions.astype(np.int32), scan.affine, 2)
-    return pd.DataFrame([{"index": n, "region": regions[n].region, **row} for n, row in rows.items()]).reindex(
-        columns=["index", "region", "volume_mm3", "n_voxels", "diameter_mm"]
-    )
-
-
-def write_segmentation(tree: Path, label: str, labels: npt.NDArray, table: pd.DataFrame, affine: npt.NDArray) -> None:
-    """Write one segmentation with its table, as the BIDS App does."""
-    stem = tree / label / "anat" / f"{label}_space-T2starw_seg-CMB_dseg"
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(labels.astype(np.int16), affine), f"{stem}.nii.gz")
-    table.to_csv(f"{stem}.tsv", sep="\t", index=False, na_rep="n/a")
 
 
 def ship(work: Path, _: int) -> None:

@@ -14,7 +14,8 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
-from finish_weights import SETTINGS, ScanPlan, plans, truth_table, write_segmentation
+from finish_weights import SETTINGS, ScanPlan, plans
+from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.second_look import load_second_look
