@@ -47,6 +47,24 @@ VARIANTS = {
 }
 
 
+PLANTED = """\
+`python scripts/planted.py OUT --repetitions 3 --lesions 20 --markdown WORK/planted.md`: simulated signal loss (25 ms,
+3 T) put into the real scan of the next section, T2w missing; counted without a smallest size. Half real: the background
+is a scanner's, the microbleeds are not.
+"""
+REAL = """\
+One usable session: a healthy adult, T2\\* (EPI, 2.3 x 2.3 x 2.5 mm) and T1w, no T2w. `mbseg-bids DATASET OUT
+participant --registration coarse`, then `python scripts/real_scans.py OUT --markdown WORK/real.md`. Looked at, one by
+one, none of the candidates looks like a microbleed: the edge of the brain beside bone (002, 005, 008, 010, 012), sinus,
+tentorium and falx (003, 004, 007, 009), the wall of the ventricle (011), cortex of ordinary brightness (001, 006, 013).
+"""
+FROM_REAL_SCANS = {
+    "planted": ("Microbleeds planted in real scans", PLANTED),
+    "real": ("Real scans without known microbleeds", REAL),
+}
+"""Sections made by other scripts, with what is said before them."""
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,12 +84,9 @@ def main() -> None:
     parts += ["## Single patches\n", patch_rows(single)]
     parts += ["## Calibration of the second look\n", calibration(args.work)]
     parts += ["## What was aimed at, and what was reached\n", aims(full, single)]
-    for name, title in (
-        ("planted", "Microbleeds planted in real scans"),
-        ("real", "Real scans without known microbleeds"),
-    ):
+    for name, (title, about) in FROM_REAL_SCANS.items():
         path = args.work / f"{name}.md"
-        parts += [f"## {title}\n", path.read_text(encoding="utf-8") if path.is_file() else "Not measured.\n"]
+        parts += [f"## {title}\n", about, path.read_text(encoding="utf-8") if path.is_file() else "Not measured.\n"]
     args.out.write_text("\n".join(parts), encoding="utf-8")
 
 
