@@ -72,7 +72,10 @@ def check_template(
     if overlap < MINIMUM_OVERLAP:
         reasons.append(f"brains overlap by {overlap:.2f}, at least {MINIMUM_OVERLAP:.2f} expected")
     if correlation < MINIMUM_CORRELATION:
-        reasons.append(f"correlation with the template {correlation:.2f}, at least {MINIMUM_CORRELATION} expected")
+        reasons.append(
+            f"correlation with the template {correlation:.2f}, at least {MINIMUM_CORRELATION} expected: "
+            "not registered, or not the contrast it is named for"
+        )
     if transforms.folded > MAXIMUM_FOLDED:
         reasons.append(f"{100 * transforms.folded:.1f} % of the brain is folded")
     return {

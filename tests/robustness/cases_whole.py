@@ -128,7 +128,7 @@ def t1w_of_another(p):
     p.save("T1w", image.get_fdata(), image.affine)
 
 
-@whole_case(NOTICED, "T1w and T2w look swapped")
+@whole_case(NOTICED, "not the contrast it is named for")
 def t1w_named_t2w(p):
     """T1w named T2w and T2w named T1w"""
     p.swap("T1w", "T2w")
