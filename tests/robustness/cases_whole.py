@@ -95,7 +95,7 @@ def t2star_upside_down(p):
     p.save("T2starw", upside_down(image.get_fdata(), image.affine), image.affine)
 
 
-@whole_case(NOTICED, "T1w to template registration failed its check")
+@whole_case(NOTICED, "T1w to T2* registration failed its check")
 def noise(p):
     """Noise in place of all three images"""
     for contrast in CONTRASTS:
