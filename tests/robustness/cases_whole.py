@@ -103,7 +103,7 @@ def noise(p):
         p.save(contrast, np.hypot(*p.rng.normal(0, 50, (2, *image.shape))), image.affine)
 
 
-@whole_case(NOTICED, "T1w to template registration failed its check")
+@whole_case(NOTICED, "T1w to T2* registration failed its check")
 def ball_of_water(p):
     """Ball of water in place of the head, in all three images"""
     for contrast in CONTRASTS:
