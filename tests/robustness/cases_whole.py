@@ -134,7 +134,7 @@ def t1w_named_t2w(p):
     p.swap("T1w", "T2w")
 
 
-@whole_case(NOTICED, "T1w and T2* look swapped")
+@whole_case(NOTICED, "look swapped")
 def t1w_named_t2starw(p):
     """T1w named T2starw and T2* named T1w"""
     p.swap("T1w", "T2starw")
