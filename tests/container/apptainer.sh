@@ -28,6 +28,7 @@ as_user() {  # an ordinary user of a cluster, who has an entry in /etc/passwd an
 }
 
 build_sif() {
+  rm -f mbseg-bids.tar  # of an interrupted run: podman adds to none
   podman save --format docker-archive --output mbseg-bids.tar $IMAGE || return 1
   sed "s|^From:.*|From: $WORK/mbseg-bids.tar|" "$REPO/singularity.def" > singularity.def
   as_root apptainer build --force mbseg-bids.sif singularity.def || return 1
