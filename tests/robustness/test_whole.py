@@ -107,7 +107,7 @@ def test_phase_with_dark_air_is_not_seen_by_reading_alone(tmp_path, rng):
         ("intact", 0, ["All checks passed"], ""),
         ("intact", 0, ["Look before use: 1 warning", "something"], "noticed what is not there"),
         ("intact", 65, ["All checks passed"], "exit code 65"),
-        ("noise", 0, ["Do not use", "T1w to template registration failed its check (...)"], ""),
+        ("noise", 0, ["Do not use", "T1w to T2* registration failed its check (...)"], ""),
         ("noise", 65, ["mbseg-bids failed: no brain was found on the T1w image (look)"], "does not say"),
         ("t1w_of_another", 0, ["All checks passed"], "nothing was noticed"),
         ("upper_half_only", 0, ["Look before use: 1 warning", "something"], "does not say"),
