@@ -18,7 +18,7 @@ from finish_weights import SETTINGS, ScanPlan, plans
 from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.second_look import load_second_look
+from mbseg_bids.detection.second_look import load_second_look, read_second_look
 from mbseg_bids.detection.weights import load_weights
 from mbseg_bids.learning.labelled_scan import load_scan
 from mbseg_bids.learning.scan_scores import probability_map
@@ -26,6 +26,8 @@ from mbseg_bids.learning.scan_scores import probability_map
 CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
 """Contrasts that are there, and the channels that are not."""
 THICK_MM = 3.0
+MADE_WITH = "second-look-network.txt"
+"""Beside the trees: SHA-256 of the network of the second look that they were made with."""
 
 
 def main() -> None:
@@ -35,6 +37,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="scans computed side by side")
     args = parser.parse_args()
     chosen = [p for p in plans() if p.part in ("test", "free") and p.spacing is not None and p.spacing[2] >= THICK_MM]
+    note = args.work / "missing" / MADE_WITH
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(read_second_look().network_sha256, encoding="utf-8")
     with ProcessPoolExecutor(args.jobs) as pool:
         list(pool.map(segment, repeat(args.work), chosen))
 

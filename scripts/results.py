@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from missing_contrasts import CHANNELS
+from missing_contrasts import CHANNELS, MADE_WITH
 from train_weights import TEST
 
+from mbseg_bids.detection.second_look import read_second_look
 from mbseg_bids.evaluation.tables import cells
 
 HEAD = """# Results
@@ -184,6 +185,8 @@ def missing(work: Path) -> str:
         " network asked anew without the contrast. Brain, tissue and regions are the true ones: what a missing T1w"
         " costs the anatomy steps is not in these figures.\n\n"
     )
+    if (work / "missing" / MADE_WITH).read_text(encoding="utf-8") != read_second_look().network_sha256:
+        intro += "**Measured with an earlier network of the second look, and not repeated with the shipped one.**\n\n"
     columns = {"contrasts": "contrasts", "n_scans": "scans"} | COUNTS | RATES
     return intro + markdown(pd.concat(rows), columns, {"false a lesion-free scan": free})
 
