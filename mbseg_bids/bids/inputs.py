@@ -14,6 +14,7 @@ from mbseg_bids.bids.image_checks import inspect_image
 from mbseg_bids.bids.index import find_participants, index_images
 from mbseg_bids.bids.selection import Candidate, Selected, select
 from mbseg_bids.bids.sidecars import check_sidecars, echo_time
+from mbseg_bids.contrasts import CHANNELS, CONTRASTS, TITLES
 from mbseg_bids.errors import (
     InvalidDatasetError,
     MbsegError,
@@ -22,15 +23,6 @@ from mbseg_bids.errors import (
     UsageError,
 )
 from mbseg_bids.settings import InputSettings
-
-CONTRASTS = ("T1w", "T2w", "T2starw")
-"""BIDS suffix by which each contrast is known everywhere in this package."""
-
-CHANNELS = ("T2starw", "T2w", "T1w")
-"""The contrasts in the order of the network's channels, in which they are listed for readers."""
-
-TITLES = {"T2starw": "T2*", "T2w": "T2w", "T1w": "T1w"}
-"""Contrasts as they are called in sentences."""
 
 FILTER_KEYS = {"t1w": "T1w", "t2w": "T2w", "t2starw": "T2starw", "t2star": "T2starw"}
 """Keys of a filter file that are used; files made for other apps have more."""

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from mbseg_bids import __version__
 from mbseg_bids.bids.files import remove_leftovers, write_json, write_text
-from mbseg_bids.bids.inputs import CHANNELS, CONTRASTS, session_label
+from mbseg_bids.bids.inputs import session_label
+from mbseg_bids.contrasts import CHANNELS, CONTRASTS
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.labels import REGIONS
 

@@ -52,7 +52,7 @@ def extract_neighbourhoods(
         lower = _slices(image, i, j, voxels[:, 2] + int(below))
         upper = _slices(image, i, j, voxels[:, 2] + int(below) + 1) if share else lower
         squares[:, channel] = lower + np.float32(share) * (upper - lower)
-    squares[~np.broadcast_to(inside[:, None], squares.shape)] = 0
+    squares *= inside[:, None]
     return squares / np.float32(STANDARD_MAXIMUM)
 
 

@@ -10,9 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-CHANNELS = ("T2starw", "T2w", "T1w")
-"""Order of the contrasts in a stack, a patch and the first convolution."""
-
 _BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 """Bottleneck blocks in each stage of a ResNet-50 (He et al. 2016)."""
 

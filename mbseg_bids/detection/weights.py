@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mbseg_bids.detection.network import CHANNELS, build_network, identity_blocks, to_network_input
+from mbseg_bids.contrasts import CHANNELS
+from mbseg_bids.detection.network import build_network, identity_blocks, to_network_input
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"

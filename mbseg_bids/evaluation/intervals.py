@@ -213,10 +213,8 @@ def _intervals(
                 samples = (weights @ over[here][:, people].T) / (weights @ under[here][:, people].T)
             low[here], high[here] = bootstrap.percentiles(samples)
     return [
-        _or_fallback(*ends, *totals, metric, bootstrap.level)
-        for ends, totals in zip(
-            zip(low, high, strict=True), zip(over.sum(axis=1), under.sum(axis=1), strict=True), strict=True
-        )
+        _or_fallback(*row, metric, bootstrap.level)
+        for row in zip(low, high, over.sum(axis=1), under.sum(axis=1), strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mbseg_bids.contrasts import TITLES
 from mbseg_bids.imaging.tissue_from_atlas import VENTRICLES
 
 WHITE_MATTER = (2, 41)
@@ -78,8 +79,8 @@ def contrast_warnings(quotients: Mapping[str, float]) -> list[str]:
     if pairs and known[first] / known[second] >= CLEARLY:
         told = {first, second}
         sentences.append(
-            f"{_title(first)} and {_title(second)} look swapped: fluid is {known[first]:.2f} times as bright as white "
-            f"matter on {_title(first)} and {known[second]:.2f} times on {_title(second)}, the other way round is "
+            f"{TITLES[first]} and {TITLES[second]} look swapped: fluid is {known[first]:.2f} times as bright as white "
+            f"matter on {TITLES[first]} and {known[second]:.2f} times on {TITLES[second]}, the other way round is "
             "expected; do not use the result before their names are checked"
         )
     wrong = {"T1w": known.get("T1w", 0) >= CLEARLY, "T2w": known.get("T2w", CLEARLY) <= 1 / CLEARLY}
@@ -97,7 +98,3 @@ def _core(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the mask without its border, which may be another tissue, where enough is left."""
     core = ndimage.binary_erosion(mask)
     return core if np.count_nonzero(core) >= SMALLEST_PLACE else mask
-
-
-def _title(contrast: str) -> str:
-    return contrast.replace("T2starw", "T2*")

@@ -43,6 +43,12 @@ class Grid:
         return x, y, z
 
 
+def every_nth_voxel(volume: Volume, n: int) -> Grid:
+    """Return the grid of every n-th voxel along each axis, from the first."""
+    i, j, k = (-(-count // n) for count in volume.shape)
+    return Grid((i, j, k), volume.affine @ np.diag([float(n)] * 3 + [1.0]))
+
+
 def slice_axis(affine: npt.NDArray) -> int:
     """Return the native axis across the slices: that of the largest spacing, of equals the one closest to S."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

@@ -32,8 +32,7 @@ def map_labels(labels: Volume, grid: Grid, transforms: Sequence[Transform]) -> V
     moved = resample(integers, grid, transforms, order=0)
     lost = np.setdiff1d(np.unique(integers.data), moved.data)
     for label in lost[lost > 0].tolist():
-        centre = integers.affine[:3, :3] @ np.argwhere(integers.data == label).mean(axis=0) + integers.affine[:3, 3]
-        _put(moved.data, label, _index_of(centre, grid, transforms))
+        _put(moved.data, label, _index_of(integers.centre_of(integers.data == label), grid, transforms))
     return moved
 
 

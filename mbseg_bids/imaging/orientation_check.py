@@ -82,22 +82,20 @@ def find_pose(brain_image: Volume, template: Volume) -> Pose:
     own_centre, own_size = _centre_and_size(brain_image)
     scale = np.cbrt(own_size / size)
     to_index = np.linalg.inv(moving.affine)
-    found = []
-    for turn in _quarter_turns():
+    turns, found = _quarter_turns(), []
+    for turn in turns:
         # The header's pose turned by ``turn`` lies upon the template; so points go back by its transpose.
         there = own_centre[:, None] + scale * (turn.T @ (points - centre[:, None]))
         index = to_index[:3, :3] @ there + to_index[:3, 3:]
         moved = ndimage.map_coordinates(moving.data, index, order=1, mode="constant")
         either = (target > 0.05 * target.max()) | (moved > 0.05 * moving.data.max())
         found.append(float(np.corrcoef(target[either], moved[either])[0, 1]))
-    turns = _quarter_turns()
-    as_it_lies = next(value for value, turn in zip(found, turns, strict=True) if np.array_equal(turn, np.eye(3)))
     number = int(np.argmax(found))
-    return Pose(as_it_lies, found[number], turns[number])
+    return Pose(found[0], found[number], turns[number])
 
 
 def _quarter_turns() -> list[npt.NDArray[np.float64]]:
-    """Return the 24 rotations that bring the axes onto the axes."""
+    """Return the 24 rotations that bring the axes onto the axes, that by no angle first."""
     turns = []
     for order in permutations(range(3)):
         for signs in product((1.0, -1.0), repeat=3):
@@ -117,5 +115,5 @@ def _reduced(image: Volume) -> Volume:
 
 def _centre_and_size(image: Volume) -> tuple[npt.NDArray[np.float64], float]:
     """Return the centre of the non-zero voxels, RAS+ mm, and their volume, mm3."""
-    inside = np.argwhere(image.data > 0)
-    return image.affine[:3, :3] @ inside.mean(axis=0) + image.affine[:3, 3], len(inside) * image.voxel_volume
+    inside = image.data > 0
+    return image.centre_of(inside), np.count_nonzero(inside) * image.voxel_volume

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.brain import PLAUSIBLE_VOLUME, extract_brain, largest_component, volume_warning
-from mbseg_bids.imaging.grids import Grid, detection_grid, mask_to_native, to_detection_grid
+from mbseg_bids.imaging.grids import Grid, detection_grid, every_nth_voxel, mask_to_native, to_detection_grid
 from mbseg_bids.imaging.intensity import correct_bias, standardise
 from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.imaging.transforms import field_of_view, resample
@@ -173,13 +173,9 @@ def share_covered(t2star: Volume, brain_anat: Volume, anat_to_t2star: npt.NDArra
 
     Arguments as for :func:`assemble`. Every third voxel along each axis of the brain's grid counts.
     """
-    index = np.argwhere(brain_anat.data[::3, ::3, ::3] > 0).T * 3
-    if not index.size:
-        return 0.0
-    to_index = np.linalg.inv(t2star.affine) @ anat_to_t2star @ brain_anat.affine
-    position = to_index[:3, :3] @ index + to_index[:3, 3:]
-    limits = np.array(t2star.shape)[:, None] - 0.5
-    return float(((position >= -0.5) & (position <= limits)).all(axis=0).mean())
+    seen = field_of_view(t2star, every_nth_voxel(brain_anat, 3), [anat_to_t2star])
+    brain = brain_anat.data[::3, ::3, ::3] > 0
+    return float(seen[brain].mean()) if brain.any() else 0.0
 
 
 def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, Volume]:

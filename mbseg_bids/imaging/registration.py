@@ -156,7 +156,7 @@ def register_template(
     command = "-d 3 -i fixed_image moving_image -a -dof 12 -m NCC 2x2x2 -ia {start} -n 100x50 -o matrix"
     if start is None:
         start = np.eye(4)
-        start[:3, 3] = _centre_of_mass(t1w_brain) - _centre_of_mass(template_brain)
+        start[:3, 3] = t1w_brain.centre_of(t1w_brain.data > 0) - template_brain.centre_of(template_brain.data > 0)
     affine = _greedy(command, "matrix", start=start, fixed_image=coarse, moving_image=coarse_moving)["matrix"]
     warp, inverse = _deform(template, moving, affine, schedule)
     template_grid = bounding_grid(template_brain, FIELD_SPACING)
@@ -339,11 +339,6 @@ def _with_spacing(volume: Volume, spacing: float, only_finer: bool = False):
     affine[:3, 3] += middle - affine[:3, :3] @ ((np.array(counts) - 1) / 2)
     i, j, k = counts
     return _to_itk(resample(volume, Grid((i, j, k), affine)))
-
-
-def _centre_of_mass(volume: Volume) -> npt.NDArray[np.float64]:
-    """Return the mean position of the non-zero voxels, RAS+ mm."""
-    return volume.affine[:3, :3] @ np.argwhere(volume.data > 0).mean(axis=0) + volume.affine[:3, 3]
 
 
 def _nearest_orthogonal(matrix: npt.NDArray) -> npt.NDArray:

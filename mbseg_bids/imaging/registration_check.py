@@ -107,7 +107,7 @@ def register_pair(
 
     # Scans of one session mostly lie together by their headers; where they do not, the masks show the way.
     centred = np.eye(4)
-    centred[:3, 3] = _centre(fixed, fixed_brain) - _centre(moving, moving_brain)
+    centred[:3, 3] = fixed.centre_of(fixed_brain) - moving.centre_of(moving_brain)
     start = max((np.eye(4), centred), key=lambda transform: check(transform).similarity)
 
     def greedy() -> npt.NDArray:
@@ -232,11 +232,6 @@ def _judge(similarity: float, advantage: float, overlap: float | None) -> Regist
         reasons.append(f"brain masks overlap by {overlap:.2f}, at least {MINIMUM_OVERLAP:.2f} expected")
     rounded = None if overlap is None else round(overlap, 4)
     return RegistrationCheck(round(similarity, 4), round(advantage, 4), rounded, not reasons, tuple(reasons))
-
-
-def _centre(volume: Volume, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the mean position of a mask, RAS+ mm."""
-    return volume.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + volume.affine[:3, 3]
 
 
 def _coarse_grid(volume: Volume) -> Grid:

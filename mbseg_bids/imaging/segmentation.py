@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mbseg_bids.contrasts import TITLES
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.grids import Grid
@@ -146,7 +147,7 @@ def _moved_aseg(t1w, brain, aseg, t1w_aseg_space, contrast) -> npt.NDArray:
     """Return ``aseg`` on the T1w grid after rigid registration of the image it was made from."""
     from mbseg_bids.imaging.registration import register_rigid
 
-    title = contrast.replace("T2starw", "T2*")
+    title = TITLES[contrast]
     if t1w_aseg_space is None:
         raise UnreadableDataError(
             f"the segmentation to reuse does not lie on the {title} image", "give its T1w too, or do not reuse it"

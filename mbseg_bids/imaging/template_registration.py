@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.imaging.brain import dice
-from mbseg_bids.imaging.grids import Grid
+from mbseg_bids.imaging.grids import every_nth_voxel
 from mbseg_bids.imaging.orientation_check import Pose, find_pose
 from mbseg_bids.imaging.registration import TemplateTransforms, register_rigid_multistart, register_template
 from mbseg_bids.imaging.transforms import resample
@@ -45,11 +45,10 @@ def register_template_checked(
     moving = t1w.with_data(np.where(brain, t1w.data, 0).astype(np.float32))
     pose = find_pose(moving, template)
     found: list[tuple[TemplateTransforms, dict]] = []
-    for retried in (False,) if pose.doubtful else (False, True):
-        start = np.linalg.inv(register_rigid_multistart(template, moving)) if retried else None
+    for anew in (False,) if pose.doubtful else (False, True):
+        start = np.linalg.inv(register_rigid_multistart(template, moving)) if anew else None
         transforms = register_template(moving, template, preset=preset, start=start)
-        check = {**check_template(moving, brain, template, transforms), "retried": retried}
-        found.append((transforms, _with_pose(check, pose)))
+        found.append((transforms, _with_pose(check_template(moving, brain, template, transforms), pose)))
         if found[-1][1]["passed"]:
             break
     transforms, check = max(found, key=lambda entry: entry[1]["overlap"] + entry[1]["similarity"])
@@ -60,7 +59,7 @@ def check_template(
     t1w_brain: Volume, brain: npt.NDArray[np.bool_], template: Volume, transforms: TemplateTransforms
 ) -> dict:
     """Return correlation inside the template's brain, brain overlap and folding, and whether that will do."""
-    grid = _every_second_voxel(template)
+    grid = every_nth_voxel(template, 2)
     way = [transforms.template_to_t1w]
     target = resample(template, grid).data
     moved = resample(t1w_brain, grid, way).data
@@ -92,8 +91,3 @@ def _with_pose(check: dict, pose: Pose) -> dict:
     figures = {"as_it_lies": round(pose.correlation, 4), "best": round(pose.best, 4)}
     reasons = [*([pose.sentence] if pose.doubtful else []), *check["reasons"]]
     return {**check, "pose": figures, "passed": not reasons, "reasons": reasons}
-
-
-def _every_second_voxel(volume: Volume) -> Grid:
-    i, j, k = ((n + 1) // 2 for n in volume.shape)
-    return Grid((i, j, k), volume.affine @ np.diag([2.0, 2.0, 2.0, 1.0]))

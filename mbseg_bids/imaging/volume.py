@@ -43,6 +43,10 @@ class Volume:
         """Volume of one voxel in mm3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    def centre_of(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Return the mean position, RAS+ mm, of the voxels of a mask on this grid, which must not be empty."""
+        return self.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + self.affine[:3, 3]
+
     def with_data(self, data: npt.NDArray) -> "Volume":
         """Return another array on this grid."""
         if data.shape != self.data.shape:

@@ -11,10 +11,10 @@ from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject, SimpleInterface, TraitedSpec, traits
 
+from mbseg_bids.contrasts import CONTRASTS
 from mbseg_bids.interfaces.files import given
 from mbseg_bids.interfaces.memory import PeakMemory
 
-CONTRASTS = ("T1w", "T2w", "T2starw")
 KEYS = {"T1w": "t1w", "T2w": "t2w", "T2starw": "t2star"}
 """Contrasts as they are called in names of fields and records."""
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mbseg_bids.detection.network import CHANNELS
+from mbseg_bids.contrasts import CHANNELS
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 
 LAST_BLOCK = "model.2"

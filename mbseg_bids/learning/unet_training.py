@@ -1,5 +1,6 @@
 """Training of the U-Net on windows of slices: steps, looks at validation, checkpoints without pickle."""
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -150,17 +151,16 @@ def train_unet(
     shown = zlib.crc32(" ".join(scan.name for scan in training).encode(), zlib.crc32(sampler.targets.tobytes()))
     checkpoint = Checkpoint(folder, settings, steps, patches=shown)
     progress = checkpoint.read(model, optimiser) if resume else Progress()
-    log = TrainingLog(folder, steps, progress.step)
     scores = None
-    for step in range(progress.step, steps):
-        batch = sampler.draw(step, settings.batch_size, rotations=settings.rotations)
-        log.step(_step(model, optimiser, batch, settings, step, device))
-        if step + 1 == steps or (step + 1) % settings.validate_every == 0:
-            scores = score_windows(model, looked_at, settings.batch_size, device)
-            line = log.look(step + 1, settings.learning_rate, scores)
-            checkpoint.write(model, optimiser, Progress(step + 1))
-            report(line)
-    log.close()
+    with contextlib.closing(TrainingLog(folder, steps, progress.step)) as log:
+        for step in range(progress.step, steps):
+            batch = sampler.draw(step, settings.batch_size, rotations=settings.rotations)
+            log.step(_step(model, optimiser, batch, settings, step, device))
+            if step + 1 == steps or (step + 1) % settings.validate_every == 0:
+                scores = score_windows(model, looked_at, settings.batch_size, device)
+                line = log.look(step + 1, settings.learning_rate, scores)
+                checkpoint.write(model, optimiser, Progress(step + 1))
+                report(line)
     model.eval()
     return score_windows(model, looked_at, settings.batch_size, device) if scores is None else scores
 

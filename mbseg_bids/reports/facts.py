@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.reports.session_files import CONTRASTS, number
+from mbseg_bids.contrasts import CHANNELS
+from mbseg_bids.reports.session_files import number
 
 FAILED, ATTENTION, PASSED = "failed", "attention", "passed"
 """Levels of a verdict, worst first."""
@@ -143,12 +144,12 @@ def contrast(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def missing_contrasts(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Return T2w, T1w or both where the run recorded that the session does not have them."""
     recorded = texts(summary.get("missing_contrasts"))
-    return tuple(name for name in CONTRASTS[1:] if name in recorded)
+    return tuple(name for name in CHANNELS[1:] if name in recorded)
 
 
 def contrasts_used(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the contrasts of a session in the order of the network's channels; empty where no input was recorded."""
-    return tuple(name for name in CONTRASTS if contrast(summary, name))
+    return tuple(name for name in CHANNELS if contrast(summary, name))
 
 
 def _plain(name: str) -> str:
@@ -175,7 +176,7 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
         elif check.retried:
             warnings.append(f"{check.title} registration passed only from a second start ({figures}).")
     checked = {check.moving for check in checks}
-    for name in CONTRASTS[1:]:
+    for name in CHANNELS[1:]:
         if name not in checked and name not in missing_contrasts(summary):
             warnings.append(f"No registration check of {name} was recorded: look at the alignment pictures.")
     if not table_found:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids.clinical.counts import split_flags
+from mbseg_bids.contrasts import TITLES
 from mbseg_bids.reports.figures import (
     PLANE_NAMES,
     Layer,
@@ -35,7 +36,6 @@ PROJECTION_MM = 10.0
 MINIMUM_RING_MM = 2.5
 ALL_PICTURES = 10
 """Of a lesion: three planes of three contrasts, and the projection."""
-CONTRAST_TITLES = {"T2starw": "T2*", "T2w": "T2w", "T1w": "T1w"}
 
 FLAG_SENTENCES = {
     "below_minimum_size": "smaller than the least size of a microbleed (2 mm)",
@@ -212,7 +212,7 @@ def _pictures(
     planes = [images.axis, *(a for a in (2, 1, 0) if a != images.axis)]
 
     def view(name: str, axis: int) -> tuple[str, Markup]:
-        caption = f"{CONTRAST_TITLES[name]}, {PLANE_NAMES[axis]}"
+        caption = f"{TITLES[name]}, {PLANE_NAMES[axis]}"
         return _one(images, name, labels, label, voxel, axis, caption, alt)
 
     yield view("T2starw", planes[0])

@@ -17,6 +17,7 @@ from mbseg_bids import __version__
 from mbseg_bids.bids.files import write_text
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
+from mbseg_bids.contrasts import CHANNELS, TITLES
 from mbseg_bids.reports import gallery, glass, mosaics, steps
 from mbseg_bids.reports.facts import (
     RegistrationCheck,
@@ -36,7 +37,6 @@ from mbseg_bids.reports.figures import CONVENTION
 from mbseg_bids.reports.images import SessionImages, load_images
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
-    CONTRASTS,
     LESION_COLUMNS,
     SessionFiles,
     SessionKey,
@@ -224,7 +224,7 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
 
 def _without_before(images: SessionImages | None) -> str:
     """Return a sentence on the contrasts whose place before the registration is not known."""
-    lacking = [n for n in CONTRASTS[1:] if images is not None and n in images.contrasts and n not in images.before]
+    lacking = [n for n in CHANNELS[1:] if images is not None and n in images.contrasts and n not in images.before]
     if not lacking:
         return ""
     return f"How {' and '.join(lacking)} lay before the registration was not recorded, so it is not shown."
@@ -282,7 +282,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         glance=[],
         masks=[],
         contrasts=contrasts_sentence(summary),
-        inputs=[_input(summary, name) for name in CONTRASTS],
+        inputs=[_input(summary, name) for name in CHANNELS],
         anatomy_source=anatomy_source(summary),
         region_ml={
             name: ml
@@ -307,7 +307,7 @@ def contrasts_sentence(summary: Mapping[str, Any]) -> str:
     used, missing = contrasts_used(summary), missing_contrasts(summary)
     if not used:
         return "The contrasts used were not recorded."
-    titles = [gallery.CONTRAST_TITLES[name] for name in used]
+    titles = [TITLES[name] for name in used]
     lacking = f"; no {' and no '.join(missing)} in this session" if missing else ""
     return f"Contrasts used: {', '.join(titles)}{lacking}."
 
@@ -316,13 +316,13 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     """Return name, file, geometry and reason of one input."""
     found = contrast(summary, name)
     if name in missing_contrasts(summary):
-        return gallery.CONTRAST_TITLES[name], "none in this session", "n/a", "done without"
+        return TITLES[name], "none in this session", "n/a", "done without"
     path = short_path(found.get("path") or "not recorded")
     geometry = [" × ".join(str(n) for n in found[key]) for key in ("shape",) if isinstance(found.get(key), list)]
     spacing = [number(mm) for mm in found["spacing"]] if isinstance(found.get("spacing"), list) else []
     if spacing and None not in spacing:
         geometry.append(" × ".join(f"{mm:.3g}" for mm in spacing) + " mm")
-    return gallery.CONTRAST_TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
+    return TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
 
 
 def _methods(path: Path) -> list[tuple[str, str]]:

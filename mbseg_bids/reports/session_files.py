@@ -19,8 +19,6 @@ from mbseg_bids.imaging.volume import Volume
 
 LESION_COLUMNS = ("index", "region", "volume_mm3")
 CANDIDATE_COLUMNS = ("index",)
-CONTRASTS = ("T2starw", "T2w", "T1w")
-"""Names of the contrasts in the order of the network's channels."""
 
 _READ_ERRORS = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, nib.filebasedimages.ImageFileError)
 

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from mbseg_bids.contrasts import CONTRASTS
 from mbseg_bids.imaging.anatomical import anatomical_contrast
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 from mbseg_bids.interfaces.anatomy import (
-    CONTRASTS,
     KEYS,
     AssembleDetectionGrid,
     GatherRecords,

@@ -30,9 +30,12 @@ class Trial:
 
     def digests(self, out: Path) -> dict[str, str]:
         """Return the SHA-256 of every file but those that hold times."""
-        files = {p.relative_to(out).as_posix(): p for p in sorted(out.rglob("*")) if p.is_file()}
-        kept = {name: path for name, path in files.items() if not name.startswith("logs/")}
-        return {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in kept.items() if not n.endswith(self.timed)}
+        digests = {}
+        for path in sorted(out.rglob("*")):
+            name = path.relative_to(out).as_posix()
+            if path.is_file() and not name.startswith("logs/") and not name.endswith(self.timed):
+                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return digests
 
 
 def make_dataset(root: Path) -> Path:
