@@ -26,18 +26,20 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from segmentation_trees import truth_table, write_segmentation
+from train_lesion_network import member_file
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
 from mbseg_bids.detection.lesion_features import FEATURES
-from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
-from mbseg_bids.detection.lesions import segment_lesions
+from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
+from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
 from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook, load_second_look
 from mbseg_bids.detection.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
 from mbseg_bids.learning.labelled_scan import LabelledScan, from_case, load_scan, save_scan
 from mbseg_bids.learning.scan_scores import probability_map
-from mbseg_bids.learning.second_look import collect_candidates, fit_second_look
+from mbseg_bids.learning.second_look import collect_candidates, fit_second_look, mimic_among
 from mbseg_bids.learning.simulated import simulate
 from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.simulation.case import Case
 from mbseg_bids.simulation.protocol import draw_protocol
 
 GEOMETRIES = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.8), (1.0, 1.0, 3.0), (0.5, 0.5, 4.0))
@@ -52,6 +54,12 @@ OPERATING_POINTS = (0.5,)
 
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
+
+FALSE_LESIONS = "false-lesions.tsv"
+"""What is found on the test scans and is no microbleed, one row each."""
+
+LENIENT = 0.2
+"""A threshold of the second look for those who would rather look at more than miss one."""
 
 CURVES_ALONE = "second-look-without-network.json"
 """The second look fitted without the feature that its network gives, to see what that is worth."""
@@ -161,63 +169,68 @@ def read(work: Path, plan: ScanPlan, point: float) -> tuple[LabelledScan, npt.ND
         return load_scan(work / "scans" / f"{plan.name}.npz"), shifted(file["probability"], point)
 
 
-def collect(work: Path, point: float, plan: ScanPlan) -> pd.DataFrame:
-    """Return what the ratio rule leaves of a scan, at an operating point of the network."""
+def collect(path: Path, work: Path, point: float, plan: ScanPlan) -> pd.DataFrame:
+    """Return what the ratio rule leaves of a scan at an operating point; ``path``: the networks of the second look."""
     torch.set_num_threads(1)
     scan, probability = read(work, plan, point)
-    ask = partial(lesion_log_odds, load_lesion_network(work / NETWORK_FILE, network_facts(work)["sha256"]))
+    ask = partial(lesion_log_odds, load_lesion_networks(path, network_facts(path)["sha256"]))
     table = collect_candidates(scan.as_case(), probability, SETTINGS, ask)
     return table.assign(scan=plan.name, anatomy=plan.anatomy)
 
 
-def network_facts(work: Path) -> dict:
-    """Return what ``scripts/train_lesion_network.py`` wrote about the network of the second look."""
-    return json.loads((work / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
+def network_facts(path: Path) -> dict:
+    """Return what ``scripts/train_lesion_network.py`` wrote beside a file of networks of the second look."""
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def candidates(work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
-    """Return what the ratio rule leaves of the scans of a part, at an operating point of the network."""
-    path = work / f"candidates_{part}_{point:g}_{network_facts(work)['sha256'][:8]}.tsv"
-    if not path.is_file():
+def candidates(path: Path, work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
+    """Return :func:`collect` of the scans of a part."""
+    table = work / f"candidates_{part}_{point:g}_{network_facts(path)['sha256'][:8]}.tsv"
+    if not table.is_file():
         of_part = [plan for plan in plans() if plan.part == part]
         with ProcessPoolExecutor(jobs) as pool:
-            tables = list(pool.map(collect, repeat(work), repeat(point), of_part))
-        pd.concat(tables).to_csv(path, sep="\t", index=False)
-    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+            tables = list(pool.map(collect, repeat(path), repeat(work), repeat(point), of_part))
+        pd.concat(tables).to_csv(table, sep="\t", index=False)
+    return pd.read_csv(table, sep="\t", keep_default_na=False, na_values=[""])
 
 
 def look(work: Path, jobs: int) -> None:
-    """Fit the second look at each operating point of the network; keep the point that finds most."""
-    n_scans = sum(plan.part == "look" for plan in plans())
-    report, models = {}, {}
-    for point in OPERATING_POINTS:
-        table, unseen = candidates(work, "look", point, jobs), candidates(work, "val", point, jobs)
-        truth = table["is_microbleed"].to_numpy(bool)
-        model, out_of_fold = fit_second_look(
-            table, truth, table["anatomy"].to_numpy(), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans
-        )
-        probability = np.concatenate([out_of_fold, judge(model, unseen)])
-        truth = np.concatenate([truth, unseen["is_microbleed"].to_numpy(bool)])
-        n_all = n_scans + sum(plan.part == "val" for plan in plans())
-        report[point] = at_thresholds(probability, truth, n_all)
-        models[point] = model
-        print(point, json.dumps(report[point]), flush=True)
-    best = max(OPERATING_POINTS, key=lambda point: report[point]["kept"])
-    table = candidates(work, "look", best, jobs)
-    without, _ = fit_second_look(
-        *(table, table["is_microbleed"].to_numpy(bool), table["anatomy"].to_numpy()),
+    """Fit the second look at each operating point of the network; keep the point that finds most.
+
+    It is fitted with each network of the second look alone, too: the spread over seeds, for the model card.
+    """
+    path = work / NETWORK_FILE
+    fits = {point: fit(path, work, point, jobs) for point in OPERATING_POINTS}
+    best = max(OPERATING_POINTS, key=lambda point: fits[point][1]["kept"])
+    (work / CURVES_ALONE).write_text(fit(path, work, best, jobs, with_network=False)[0].to_json(), encoding="utf-8")
+    about = network_facts(path)
+    about["alone"] = {seed: fit(member_file(work, seed), work, best, jobs)[1] for seed in about["members"]}
+    model, _ = fits[best]
+    facts = {**model.training, "network": NAME, "operating_point": best, "lesion_network": about}
+    facts["choice"] = {point: figures for point, (_, figures) in fits.items()}
+    MODEL_FILE.parent.mkdir(exist_ok=True)
+    shutil.copyfile(path, MODEL_FILE.parent / NETWORK_FILE)
+    MODEL_FILE.write_text(replace(model, training=facts, network_sha256=about["sha256"]).to_json(), encoding="utf-8")
+
+
+def fit(
+    path: Path, work: Path, point: float, jobs: int, *, with_network: bool = True
+) -> tuple[SecondLook, dict[str, float]]:
+    """Fit the second look with the networks in a file; return it, and what it keeps of scans it was not fitted to."""
+    table, unseen = (candidates(path, work, part, point, jobs) for part in ("look", "val"))
+    truth = table["is_microbleed"].to_numpy(bool)
+    n_scans, n_unseen = (sum(plan.part == part for plan in plans()) for part in ("look", "val"))
+    model, out_of_fold = fit_second_look(
+        *(table, truth, table["anatomy"].to_numpy()),
         lesions_per_scan=LESIONS_PER_SCAN,
         n_scans=n_scans,
-        names=[name for name in FEATURES if name != "neighbourhood"],
+        names=[name for name in FEATURES if with_network or name != "neighbourhood"],
     )
-    (work / CURVES_ALONE).write_text(without.to_json(), encoding="utf-8")
-    facts = {**models[best].training, "network": NAME, "operating_point": best, "choice": report}
-    about = network_facts(work)
-    facts["lesion_network"] = about
-    model = replace(models[best], training=facts, network_sha256=about["sha256"])
-    MODEL_FILE.parent.mkdir(exist_ok=True)
-    shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)
-    MODEL_FILE.write_text(model.to_json(), encoding="utf-8")
+    probability = np.concatenate([out_of_fold, judge(model, unseen)])
+    truth = np.concatenate([truth, unseen["is_microbleed"].to_numpy(bool)])
+    figures = at_thresholds(probability, truth, n_scans + n_unseen) | {"log_loss": model.training["log_loss"]}
+    print(path.name, point, "with" if with_network else "without", "network", json.dumps(figures), flush=True)
+    return model, figures
 
 
 def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -236,7 +249,8 @@ def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scan
     allowed = int(FALSE_PER_SCAN * n_scans)
     threshold = float(false[allowed]) if allowed < len(false) else 0.0
     kept = int((probability[truth] > threshold).sum())
-    return {"threshold": round(threshold, 3), "kept": kept, "of": int(truth.sum()), "false": len(false)}
+    counts = {"kept": kept, "of": int(truth.sum()), "false": len(false)}
+    return {"false_per_scan": FALSE_PER_SCAN, "threshold": round(threshold, 3), **counts}
 
 
 def test(work: Path, jobs: int) -> None:
@@ -244,23 +258,26 @@ def test(work: Path, jobs: int) -> None:
     shutil.rmtree(work / "trees", ignore_errors=True)
     of_test = [plan for plan in plans() if plan.part in ("test", "free")]
     with ProcessPoolExecutor(jobs) as pool:
-        list(pool.map(write_trees, repeat(work), of_test))
+        false = list(pool.map(write_trees, repeat(work), of_test))
+    pd.concat(false).to_csv(work / FALSE_LESIONS, sep="\t", index=False, na_rep="n/a")
 
 
-def write_trees(work: Path, plan: ScanPlan) -> None:
-    """Write the truth and the results of one scan."""
+def write_trees(work: Path, plan: ScanPlan) -> pd.DataFrame:
+    """Write the truth and the results of one scan; return its false lesions, all steps done, and what each lies on."""
     second_look = load_second_look()
     scan, probability = read(work, plan, second_look.training["operating_point"])
     case, label = scan.as_case(), f"sub-{plan.anatomy}s{plan.seed}"
     no_rule = replace(SETTINGS, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0)
     variants = {
         "second_look": (SETTINGS, second_look),
+        "lenient": (replace(SETTINGS, second_look_threshold=LENIENT), second_look),
         "curves": (SETTINGS, load_second_look(work / CURVES_ALONE)),
         "paper": (SETTINGS, None),
         "network": (no_rule, None),
     }
+    results = {}
     for folder, (settings, model) in variants.items():
-        result = segment_lesions(
+        result = results[folder] = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings),
             tissue=case.tissue,
             second_look=model,
@@ -271,6 +288,14 @@ def write_trees(work: Path, plan: ScanPlan) -> None:
             segment="CMBcandidates",
         )
     write_segmentation(work / "trees" / "truth", label, case.lesions, truth_table(scan), case.affine)
+    return false_lesions(case, results["second_look"]).assign(scan=label)
+
+
+def false_lesions(case: Case, result: DetectionResult) -> pd.DataFrame:
+    """Return the rows of the lesion table that touch no true lesion, with the simulated mimic they lie on."""
+    own = [result.lesions == index for index in result.lesion_table["index"]]
+    table = result.lesion_table.assign(mimic=[mimic_among(case.mimics[where]) for where in own])
+    return table[[not case.lesions[where].any() for where in own]]
 
 
 def ship(work: Path, _: int) -> None:

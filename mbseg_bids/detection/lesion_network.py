@@ -1,10 +1,12 @@
-"""The network of the second look: a small one that sees a candidate's neighbourhood in three dimensions.
+"""The networks of the second look: small ones that see a candidate's neighbourhood in three dimensions.
 
-Its answer is one of the features of :mod:`mbseg_bids.detection.second_look`, beside measures that have names. The
-weights lie beside that model, which holds their SHA-256.
+They differ in the seed they were trained with, and answer together (:class:`LesionEnsemble`). Their answer is one of
+the features of :mod:`mbseg_bids.detection.second_look`, beside measures that have names. The weights lie beside that
+model, which holds their SHA-256.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +64,26 @@ class LesionNetwork(nn.Module):
         return self.output(self.dropout(torch.cat([centre, maps.mean((2, 3))], dim=1)))[:, 0]
 
 
+class LesionEnsemble(nn.Module):
+    """Networks that answer with the mean of their log odds; arguments as for :class:`LesionNetwork`."""
+
+    def __init__(self, members: Sequence[LesionNetwork]) -> None:
+        """Put networks together; ValueError if there are none."""
+        if not members:
+            raise ValueError("an ensemble needs a network")
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, squares: torch.Tensor, slice_spacing: torch.Tensor) -> torch.Tensor:
+        """Return the log odds, shape (N,)."""
+        return torch.stack([member(squares, slice_spacing) for member in self.members]).mean(0)
+
+
 def lesion_log_odds(
-    network: LesionNetwork, stack: npt.NDArray[np.float32], voxels: npt.NDArray[np.integer], slice_spacing: float
+    network: LesionNetwork | LesionEnsemble,
+    stack: npt.NDArray[np.float32],
+    voxels: npt.NDArray[np.integer],
+    slice_spacing: float,
 ) -> npt.NDArray[np.float64]:
     """Return the log odds of a microbleed about each voxel, the mean of eight views: turned by 90 degrees, mirrored.
 
@@ -97,24 +117,24 @@ def lesion_log_odds(
     return log_odds
 
 
-def save_lesion_network(path: Path, network: LesionNetwork) -> str:
+def save_lesion_networks(path: Path, members: Sequence[LesionNetwork]) -> str:
     """Write the weights at half precision; return the SHA-256 of the file."""
     from safetensors.torch import save
 
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    state = {name: value.contiguous() for name, value in LesionEnsemble(members).state_dict().items()}
     tensors = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     content = save(tensors)
     Path(path).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
-def load_lesion_network(path: Path, sha256: str) -> LesionNetwork:
-    """Read the weights.
+def load_lesion_networks(path: Path, sha256: str) -> LesionEnsemble:
+    """Read what :func:`save_lesion_networks` has written.
 
     Raises
     ------
     UnreadableDataError
-        If the file is missing, another than the one of this hash, or not of this network.
+        If the file is missing, another than the one of this hash, or not of these networks.
     """
     from safetensors.torch import load
 
@@ -124,11 +144,12 @@ def load_lesion_network(path: Path, sha256: str) -> LesionNetwork:
         raise UnreadableDataError(f"cannot read the weights of the second look {path}: {error}", _REMEDY) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UnreadableDataError(f"{path} is not the file that the second look was fitted with", _REMEDY)
-    network = LesionNetwork()
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in load(content).items()}
+    numbers = {name.split(".")[1] for name in tensors if name.startswith("members.")}
     try:
+        network = LesionEnsemble([LesionNetwork() for _ in numbers])
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (ValueError, RuntimeError) as error:
         raise UnreadableDataError(f"{path} holds the weights of another network", _REMEDY) from error
     return network.eval()
 

@@ -154,9 +154,9 @@ def read_second_look(path: Path = MODEL_FILE) -> SecondLook:
 def _network(path: Path, sha256: str) -> AskNetwork | None:
     if not sha256:
         return None
-    from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_network
+    from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
 
-    return partial(lesion_log_odds, load_lesion_network(path, sha256))
+    return partial(lesion_log_odds, load_lesion_networks(path, sha256))
 
 
 def _read_curve(content: Mapping[str, Any]) -> Curve:

@@ -1,4 +1,4 @@
-"""Training of the network of the second look."""
+"""Training of a network of the second look."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the network of the second look learns from: neighbourhoods of microbleeds and of what is taken for them."""
+"""What the networks of the second look learn from: neighbourhoods of microbleeds and of what is taken for them."""
 
 import zipfile
 from collections.abc import Sequence

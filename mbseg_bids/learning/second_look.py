@@ -53,14 +53,19 @@ def collect_candidates(
         if box is None:
             continue
         own = result.survivors[box] == label
-        mimics = np.bincount(case.mimics[box][own], minlength=2)[1:]
         truth = {
             "is_microbleed": bool((case.lesions[box][own] > 0).any()),
-            "mimic": MIMICS[int(mimics.argmax()) + 1] if mimics.any() else "",
+            "mimic": mimic_among(case.mimics[box][own]),
             "volume_mm3": float(own.sum() * np.prod(case.spacing)),
         }
         rows.append(features[label] | truth)
     return pd.DataFrame(rows, columns=[*FEATURES, "is_microbleed", "mimic", "volume_mm3"])
+
+
+def mimic_among(labels: npt.NDArray[np.integer]) -> str:
+    """Return the name of the mimic that most voxels of these labels are of (:data:`MIMICS`); empty if none is."""
+    counts = np.bincount(labels.ravel(), minlength=2)[1:]
+    return MIMICS[int(counts.argmax()) + 1] if counts.any() else ""
 
 
 def fit_second_look(

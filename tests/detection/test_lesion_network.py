@@ -1,15 +1,18 @@
 """The network of the second look: what it may and may not depend on, and its file."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from mbseg_bids.detection.components import middle_voxels
 from mbseg_bids.detection.lesion_network import (
+    LesionEnsemble,
     LesionNetwork,
     lesion_log_odds,
-    load_lesion_network,
-    save_lesion_network,
+    load_lesion_networks,
+    save_lesion_networks,
 )
 from mbseg_bids.errors import UnreadableDataError
 
@@ -52,38 +55,45 @@ def test_slice_distance_matters(network, stack):
     assert thin != thick
 
 
-def test_a_file_gives_the_same_network_to_half_precision(network, stack, tmp_path):
+def test_an_ensemble_answers_with_the_mean_of_its_members(network, stack):
+    torch.manual_seed(4)
+    other, voxels = LesionNetwork(), np.array([[20, 20, 7], [3, 30, 1]])
+    both, one, two = (
+        lesion_log_odds(n, stack, voxels, 2.0) for n in (LesionEnsemble([network, other]), network, other)
+    )
+    assert both == pytest.approx((one + two) / 2, abs=1e-6)
+    assert one != pytest.approx(two, abs=1e-4)
+
+
+def test_a_file_gives_the_same_networks_to_half_precision(network, stack, tmp_path):
     path = tmp_path / "network.safetensors"
-    trained = LesionNetwork().to(memory_format=torch.channels_last)  # as training leaves it
-    trained.load_state_dict(network.state_dict())
-    sha256 = save_lesion_network(path, trained)
+    torch.manual_seed(4)
+    members = [network, LesionNetwork().to(memory_format=torch.channels_last)]  # the second as training leaves it
+    loaded = load_lesion_networks(path, save_lesion_networks(path, members))
+    assert len(loaded.members) == 2
     voxels = np.array([[20, 20, 7]])
-    found = lesion_log_odds(load_lesion_network(path, sha256), stack, voxels, 1.0)
-    assert found == pytest.approx(lesion_log_odds(network, stack, voxels, 1.0), abs=0.02)
+    expected = lesion_log_odds(LesionEnsemble(members), stack, voxels, 1.0)
+    assert lesion_log_odds(loaded, stack, voxels, 1.0) == pytest.approx(expected, abs=0.02)
 
 
 def test_another_file_is_refused(network, tmp_path):
     path = tmp_path / "network.safetensors"
-    sha256 = save_lesion_network(path, network)
+    sha256 = save_lesion_networks(path, [network])
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(UnreadableDataError, match="not the file"):
-        load_lesion_network(path, sha256)
+        load_lesion_networks(path, sha256)
     with pytest.raises(UnreadableDataError, match="cannot read"):
-        load_lesion_network(tmp_path / "none.safetensors", sha256)
+        load_lesion_networks(tmp_path / "none.safetensors", sha256)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+@pytest.mark.parametrize("name", ["members.0.weight", "weight"])
+def test_weights_of_another_network_are_refused(name, tmp_path):
     path = tmp_path / "network.safetensors"
-    sha256 = save_lesion_network(path, torch.nn.Linear(2, 1))
+    save_file({name: torch.zeros(2)}, path)
     with pytest.raises(UnreadableDataError, match="another network"):
-        load_lesion_network(path, sha256)
+        load_lesion_networks(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def test_the_middle_of_a_component_is_a_voxel_of_it():
-    labels = np.zeros((9, 9, 3), np.int32)
-    labels[1:8, 1, 1] = labels[1, 1:8, 1] = labels[7, 1:8, 1] = 2  # open on one side: its centroid lies outside
-    labels[4, 5, 0] = 5
-    middles = middle_voxels(labels)
-    assert set(middles) == {2, 5}
-    assert labels[tuple(middles[2])] == 2
-    assert tuple(middles[5]) == (4, 5, 0)
+def test_an_ensemble_of_none_is_refused():
+    with pytest.raises(ValueError, match="needs a network"):
+        LesionEnsemble([])

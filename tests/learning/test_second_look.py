@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.detection.lesion_features import FEATURES
-from mbseg_bids.learning.second_look import fit_second_look
+from mbseg_bids.learning.second_look import fit_second_look, mimic_among
+from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 
 NAMES = ("contrast", "elongation", "t2w_ratio", "region")
 
@@ -79,3 +80,10 @@ def test_one_class_alone_is_refused(candidates):
         fit((table, np.ones_like(truth), groups), 2.0)
     with pytest.raises(ValueError, match="two anatomies"):
         fit((table, truth, np.zeros_like(groups)), 2.0)
+
+
+def test_a_candidate_is_named_for_the_mimic_that_covers_most_of_it():
+    vein, calcium = MIMIC_NUMBERS["sulcal_vein"], MIMIC_NUMBERS["calcification"]
+    assert mimic_among(np.array([0, 0, 0, 0, vein, calcium, calcium])) == "calcification"
+    assert mimic_among(np.array([[vein, vein], [0, calcium]])) == "sulcal_vein"
+    assert mimic_among(np.zeros(4, int)) == mimic_among(np.empty(0, int)) == ""
