@@ -1,6 +1,6 @@
 """What the parts of the training are worth: stage 1 (CSF) and rotations, each left out, at a reduced scale.
 
-    python scripts/ablation.py WORK [--steps 300] [--repetitions 2]
+    python scripts/ablation.py WORK [--steps 300] [--repetitions 2] [--jobs 2]
 
 after ``scripts/train_weights.py`` has made the patches and stage 1 in WORK. Every variant trains stage 2 with the
 settings of the first round but for the number of steps, and is scored on patches of the test anatomies. What the ratio
@@ -9,8 +9,12 @@ rule and the second look are worth needs no training: ``scripts/finish_weights.p
 
 import argparse
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from train_weights import LESION_SHARE, MICROBLEED, NEGATIVES, TEST, TRAINING, few, patch_sets
@@ -28,27 +32,35 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Train what is not done yet, print the table."""
+    """Train what is not done yet, print the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--repetitions", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="trained side by side")
     args = parser.parse_args()
+    runs = product(range(args.repetitions), VARIANTS)
+    with ProcessPoolExecutor(args.jobs) as pool:
+        for row in pool.map(partial(repeat_variant, args.work, args.steps), runs):
+            print(json.dumps(row), flush=True)
+
+
+def repeat_variant(work: Path, steps: int, of: tuple[int, str]) -> dict[str, Any]:
+    """Train one repetition of one variant, if it is not done yet; return its scores on the test patches."""
     torch.set_num_threads(1)
-    test = few(patch_sets(args.work, "microbleed", TEST), TEST_PATCHES, 0)
-    training = patch_sets(args.work, "microbleed", TRAINING)
-    for repetition in range(args.repetitions):
-        for name, parts in VARIANTS.items():
-            folder = args.work / "ablation" / f"{name.replace(' ', '_')}_{args.steps}_{repetition}"
-            if not (folder / "test.json").is_file():
-                row = run(args.work, folder, Sets(training, few(test, {"lesion": 50, "mimic": 50}, 1), test), parts,
-                          steps=args.steps, seed=31 + repetition)  # fmt: skip
-                row |= {"variant": name, "steps": args.steps, "repetition": repetition}
-                (folder / "test.json").write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
-            print((folder / "test.json").read_text(encoding="utf-8"), flush=True)
+    repetition, name = of
+    folder = work / "ablation" / f"{name.replace(' ', '_')}_{steps}_{repetition}"
+    done = folder / "test.json"
+    if not done.is_file():
+        test = few(patch_sets(work, "microbleed", TEST), TEST_PATCHES, 0)
+        sets = Sets(patch_sets(work, "microbleed", TRAINING), few(test, {"lesion": 50, "mimic": 50}, 1), test)
+        row = run(work, folder, sets, VARIANTS[name], steps=steps, seed=31 + repetition)
+        row |= {"variant": name, "steps": steps, "repetition": repetition}
+        done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    return json.loads(done.read_text(encoding="utf-8"))
 
 
-def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], *, steps: int, seed: int) -> dict[str, float]:
+def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], *, steps: int, seed: int) -> dict[str, Any]:
     """Train one variant; return its scores on the test patches."""
     model = load_weights(work / "csf.safetensors")[0] if parts["csf"] else build_network(seed=seed)
     leave_out_identity_blocks(model)

@@ -3,9 +3,9 @@
     python scripts/missing_contrasts.py WORK [--jobs 2]
 
 after ``scripts/finish_weights.py``, on its test scans with slices of 3 and 4 mm. The network is asked anew, with a
-channel of zeros for what is missing, as in the BIDS App. Writes WORK/missing/<contrasts> as derivative trees beside
-their truth; ``scripts/results.py`` scores them. Brain, tissue and regions are the true ones, so what a missing T1w
-costs the anatomy steps is not in these figures.
+channel of zeros for what is missing, as in the BIDS App; its answers are kept in WORK/probability, for another second
+look. Writes WORK/missing/<contrasts> as derivative trees beside their truth; ``scripts/results.py`` scores them. Brain,
+tissue and regions are the true ones, so what a missing T1w costs the anatomy steps is not in these figures.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import torch
 from finish_weights import SETTINGS, ScanPlan, plans
 from segmentation_trees import truth_table, write_segmentation
@@ -27,7 +28,7 @@ CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2
 """Contrasts that are there, and the channels that are not."""
 THICK_MM = 3.0
 MADE_WITH = "second-look-network.txt"
-"""Beside the trees: SHA-256 of the network of the second look that they were made with."""
+"""Beside the trees: SHA-256 of the networks of the second look that they were made with."""
 
 
 def main() -> None:
@@ -54,7 +55,11 @@ def segment(work: Path, plan: ScanPlan) -> None:
     for name, absent in CHANNELS.items():
         case = scan.as_case()
         case.stack[list(absent)] = 0
-        probability = probability_map(model, metadata, case, SETTINGS)
+        path = work / "probability" / f"{plan.name}_{name}.npz"
+        if not path.is_file():
+            np.savez_compressed(path, probability=probability_map(model, metadata, case, SETTINGS))
+        with np.load(path, allow_pickle=False) as file:
+            probability = file["probability"]
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, SETTINGS),
             tissue=case.tissue,

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from finish_weights import FALSE_LESIONS, LENIENT
 from missing_contrasts import CHANNELS, MADE_WITH
 from train_weights import TEST
 
@@ -42,7 +43,8 @@ PAPER = {
 
 VARIANTS = {
     "second_look": "everything",
-    "curves": "second look without its network",
+    "lenient": f"everything, with `--second-look-threshold {LENIENT}`",
+    "curves": "second look without its networks",
     "paper": "without the second look (the paper's method)",
     "network": "without second look and ratio rule",
 }
@@ -79,6 +81,7 @@ def main() -> None:
     parts = [HEAD.format(n_test=kinds["with_lesions"], n_free=kinds["lesion_free"])]
     parts += ["## By region, beside the paper\n", by_region(pooled)]
     parts += ["## By voxel size, size of lesion and kind of scan\n", *breakdowns(full)]
+    parts += ["## The false ones, one by one\n", false_ones(args.work)]
     parts += ["## What the parts are worth\n", rules(scores), ablation(args.work)]
     single = patches(args.work)
     parts += ["## Missing contrasts\n", missing(args.work)]
@@ -152,6 +155,20 @@ def breakdowns(full: pd.DataFrame) -> list[str]:
     ]
 
 
+def false_ones(work: Path) -> str:
+    """Return what was found on the test scans and is no microbleed, with what it is."""
+    rows = table(work / FALSE_LESIONS)
+    if rows.empty:
+        return "None.\n"
+    rows["mimic"] = rows["mimic"].replace("", "none: noise, tissue or artefact")
+    columns = {"scan": "scan", "region": "region", "volume_mm3": "mm3", "lesion_probability": "probability"}
+    columns |= {"certainty": "called", "mimic": "lies on the simulated"}
+    return (
+        "Calcification is as dark and as round as a microbleed: without phase, T2\\* does not tell them apart.\n\n"
+        + markdown(rows, columns)
+    )
+
+
 def rules(scores: dict[str, pd.DataFrame]) -> str:
     """Return one row for each variant of the post-processing."""
     rows = []
@@ -186,7 +203,7 @@ def missing(work: Path) -> str:
         " costs the anatomy steps is not in these figures.\n\n"
     )
     if (work / "missing" / MADE_WITH).read_text(encoding="utf-8") != read_second_look().network_sha256:
-        intro += "**Measured with an earlier network of the second look, and not repeated with the shipped one.**\n\n"
+        intro += "**Measured with earlier networks of the second look, and not repeated with the shipped ones.**\n\n"
     columns = {"contrasts": "contrasts", "n_scans": "scans"} | COUNTS | RATES
     return intro + markdown(pd.concat(rows), columns, {"false a lesion-free scan": free})
 
@@ -197,6 +214,7 @@ def ablation(work: Path) -> str:
     if not files:
         return "What stage 1 and rotations are worth was not measured.\n"
     table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    table = table[table["steps"] == table["steps"].max()]
     steps, n = int(table["steps"].iloc[0]), int(table["repetition"].nunique())
     measures = {
         "accuracy": "accuracy",
