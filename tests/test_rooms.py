@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mbseg_bids"
-EVERYWHERE = {"errors", "settings", "data"}
+EVERYWHERE = {"errors", "settings", "contrasts", "data"}
 MAY_USE = {
     "errors": set(),
+    "contrasts": set(),
     "settings": {"errors"},
     "data": {"errors"},
     "imaging": set(),
