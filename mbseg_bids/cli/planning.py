@@ -12,6 +12,7 @@ from mbseg_bids.bids import progress, reuse
 from mbseg_bids.bids.inputs import Session
 from mbseg_bids.bids.sidecars import acquisition
 from mbseg_bids.cli.parser import Request
+from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
 from mbseg_bids.errors import MbsegError, UnreadableDataError
 
 SOFTWARE = (
@@ -119,11 +120,9 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     files = {contrast: image.paths for contrast, image in session.images.items()}
     files |= {role: (path,) for role, path in reused.items()}
     weights = Path(request.settings.detection.weights)
-    if weights.is_file():
-        files["weights"] = (weights,)
-    manifest = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
-    if "weights" not in files and manifest.is_file():
-        files["weights"] = (manifest,)
+    files["weights"] = (weights if weights.is_file() else WEIGHTS_MANIFEST,)
+    if request.settings.detection.second_look:
+        files["second look"] = (SECOND_LOOK,)
     fingerprint = progress.fingerprint(files, request.settings)
     settings = request.settings.as_dict()
     facts = {

@@ -1,1 +1,8 @@
 """Files shipped with the package: weights, templates, atlas, specifications."""
+
+from pathlib import Path
+
+WEIGHTS_MANIFEST = Path(__file__).parent / "weights" / "manifest.json"
+"""Names and hashes of the weights."""
+SECOND_LOOK = Path(__file__).parent / "second_look" / "second-look.json"
+"""The model of the second look, with the hash of its networks."""

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from mbseg_bids.data import SECOND_LOOK
 from mbseg_bids.detection.lesion_features import FEATURES, AskNetwork, Features
 from mbseg_bids.errors import UnreadableDataError
 
-MODEL_FILE = Path(__file__).parents[1] / "data" / "second_look" / "second-look.json"
+MODEL_FILE = SECOND_LOOK
 """The model that comes with the package."""
 NETWORK_FILE = "lesion-network.safetensors"
 """Beside a model: the weights of the network that gives one of its features."""

@@ -87,6 +87,7 @@ class _FindLesionsInputSpec(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+    model_state = traits.Str(desc="changes with version and second look, so that no cached result outlives them")
 
 
 class _FindLesionsOutputSpec(TraitedSpec):

@@ -8,6 +8,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids import __version__
+from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.settings import Settings
 
@@ -59,10 +60,11 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
     outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
     detection, execution = asdict(settings.detection), settings.execution
+    weights = Path(settings.detection.weights)
     classify = Node(
         ClassifyCandidates(
             settings=detection,
-            weights_state=_weights_state(settings.detection.weights),
+            weights_state=_state(weights if weights.is_file() else WEIGHTS_MANIFEST),
             batch_size=execution.batch_size,
             device=execution.device,
             n_workers=execution.omp_nthreads,
@@ -71,7 +73,9 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         n_procs=execution.omp_nthreads,
         mem_gb=1.5 + 0.6 * execution.omp_nthreads,
     )
-    find_lesions = Node(FindLesions(settings=detection), name="find_lesions", mem_gb=0.8)
+    find_lesions = Node(
+        FindLesions(settings=detection, model_state=_state(SECOND_LOOK)), name="find_lesions", mem_gb=0.8
+    )
     write_lesions = Node(WriteLesions(settings=detection), name="write_lesions", mem_gb=0.8)
     # fmt: off
     workflow.connect([
@@ -90,9 +94,6 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     return workflow
 
 
-def _weights_state(name_or_path: str) -> str:
-    """Return what identifies the weights besides their name: a work directory must not serve results of others."""
-    shipped = Path(__file__).parents[1] / "data" / "weights" / "manifest.json"
-    path = next((p for p in (Path(name_or_path), shipped) if p.is_file()), None)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path else "none"
-    return f"{__version__} {digest}"
+def _state(path: Path) -> str:
+    """Return what identifies a model besides its name: a work directory must not serve results of another."""
+    return f"{__version__} {hashlib.sha256(path.read_bytes()).hexdigest()}"

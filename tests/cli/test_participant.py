@@ -85,9 +85,9 @@ def test_marks_of_a_run_killed_just_before_it_removed_them_are_removed(make_data
     assert not any(mark.exists() for mark in marks)
 
 
-@pytest.mark.parametrize("change", ["settings", "input", "output removed"])
+@pytest.mark.parametrize("change", ["settings", "input", "second look", "output removed"])
 def test_a_finished_session_is_computed_again_if_something_changed(
-    make_dataset, tmp_path, fake_parts, run, count_anatomy, change
+    make_dataset, tmp_path, fake_parts, run, count_anatomy, change, monkeypatch
 ):
     root, out = make_dataset(*SIX[:3]), tmp_path / "out"
     run(root, out, "participant")
@@ -96,6 +96,10 @@ def test_a_finished_session_is_computed_again_if_something_changed(
         extra = ["--ratio-threshold", "1.3"]
     elif change == "input":
         brighten(root / SIX[2], 1.1)
+    elif change == "second look":
+        another = tmp_path / "second-look.json"
+        another.write_text("{}")
+        monkeypatch.setattr("mbseg_bids.cli.planning.SECOND_LOOK", another)
     else:
         next(out.glob("sub-01/anat/*label-CMB_mask.nii.gz")).unlink()
     assert run(root, out, "participant", *extra)[1] == "mbseg-bids finished: 1 session done"

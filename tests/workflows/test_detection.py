@@ -200,6 +200,16 @@ def test_other_weights_under_the_same_name_are_not_taken_from_the_cache(tmp_path
     assert states[0] != states[1]
 
 
+def test_another_second_look_is_not_taken_from_the_cache(tmp_path, monkeypatch):
+    path = tmp_path / "second-look.json"
+    monkeypatch.setattr("mbseg_bids.workflows.detection.SECOND_LOOK", path)
+    states = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        states.append(init_detection_wf(settings=Settings()).get_node("find_lesions").inputs.model_state)
+    assert states[0] != states[1]
+
+
 def test_a_contrast_that_is_not_there_is_a_channel_of_zeros(inputs, results, weights, tmp_path):
     others = ("t2w_det", "t1w_det")
     without = run({name: path for name, path in inputs.items() if name not in others}, weights, tmp_path / "a")
