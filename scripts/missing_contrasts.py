@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from finish_weights import SETTINGS, ScanPlan, plans
+from finish_weights import SETTINGS, ScanPlan, plans, read_scan
 from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
 from mbseg_bids.detection.second_look import load_second_look, read_second_look
 from mbseg_bids.detection.weights import load_weights
-from mbseg_bids.learning.labelled_scan import load_scan
 from mbseg_bids.learning.scan_scores import probability_map
 
 CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
@@ -49,7 +48,7 @@ def segment(work: Path, plan: ScanPlan) -> None:
     """Write the truth of one scan, and what is found with each set of contrasts."""
     torch.set_num_threads(1)
     model, metadata = load_weights("default")
-    scan = load_scan(work / "scans" / f"{plan.name}.npz")
+    scan = read_scan(work, plan)
     label = f"sub-{plan.anatomy}s{plan.seed}"
     write_segmentation(work / "missing" / "truth", label, scan.lesions, truth_table(scan), scan.affine)
     for name, absent in CHANNELS.items():
@@ -63,6 +62,7 @@ def segment(work: Path, plan: ScanPlan) -> None:
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, SETTINGS),
             tissue=case.tissue,
+            pallidum=case.pallidum,
             second_look=load_second_look(),
         )
         write_segmentation(work / "missing" / name, label, result.lesions, result.lesion_table, case.affine)

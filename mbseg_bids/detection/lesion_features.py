@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.detection.components import TOUCHING, middle_voxels
+from mbseg_bids.detection.distances import distance_to_edge, distance_to_structure
 from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
 from mbseg_bids.imaging.labels import UNASSIGNED
 
@@ -24,6 +25,9 @@ NEAR_MM = 3.0
 """Distance from the candidate within which the share of CSF is taken."""
 CLIP_LOG = 3.0
 """Logarithms of quotients are cut off here: twenty times as dark is as good as infinitely dark."""
+
+FAR_FROM_EDGE_MM = 15.0
+"""What is deeper in the brain is no deeper."""
 
 CLIP_LOG_ODDS = 8.0
 """The network of neighbourhoods is not believed beyond this."""
@@ -78,10 +82,13 @@ def lesion_features(
     Returns
     -------
     By label, the features by the names of :data:`FEATURES`; NaN where one cannot be measured (a contrast that is
-    missing, no ring, no network asked). ``region`` is the position of its name in :data:`REGION_ORDER`.
+    missing, no ring, no pallidum, no network asked). ``region`` is the position of its name in :data:`REGION_ORDER`.
     """
     levels = [_brain_level(channel, scan.brain) for channel in scan.stack]
-    to_edge = _distance_to_edge(scan.brain, labels, scan.spacing)
+    to_edge = distance_to_edge(scan.brain, labels, scan.spacing)
+    # Calcium settles in the pallidum of many elderly people, as dark and as round as a microbleed (Greenberg 2009).
+    pallidum = np.zeros(labels.shape, bool) if scan.pallidum is None else scan.pallidum
+    to_pallidum = distance_to_structure(pallidum, scan.spacing)
     middles = middle_voxels(labels)
     asked = (
         {} if ask is None else dict(zip(middles, ask(scan.stack, [*middles.values()], scan.spacing[2]), strict=True))
@@ -102,8 +109,9 @@ def lesion_features(
             "kept_share": own_volume / candidate_volumes[label],
             "probability_mean": _log_odds(float(view.probability[view.own].mean())),
             "probability_max": _log_odds(float(view.probability[view.own].max())),
-            "edge_distance": min(float(to_edge[box][labels[box] == label].max()), 15.0),
+            "edge_distance": min(float(to_edge[box][labels[box] == label].max()), FAR_FROM_EDGE_MM),
             "region": float(REGION_ORDER.index(regions[label])),
+            "pallidum_distance": float(to_pallidum[box][labels[box] == label].min()),
             "neighbourhood": float(np.clip(asked.get(label, math.nan), -CLIP_LOG_ODDS, CLIP_LOG_ODDS)),
         }
         measured[label] = {name: float(features[name]) for name in FEATURES}
@@ -139,6 +147,7 @@ FEATURES: dict[str, str] = {
     "probability_mean": "network_in_doubt",
     "probability_max": "network_in_doubt",
     "region": "unusual_place",
+    "pallidum_distance": "in_pallidum",
     "neighbourhood": "unlike_in_3d",
 }
 """Every feature, and the name of the reason that it gives where it speaks against a microbleed."""
@@ -281,16 +290,6 @@ def _surroundings(view: View) -> Features:
     near = ndimage.binary_dilation(view.own, ball) & ~view.own
     # Outside the brain mask there is CSF too, or nothing: both speak for the surface.
     return {"csf_share": float((view.csf | ~view.brain)[near].mean()) if near.any() else math.nan}
-
-
-def _distance_to_edge(
-    brain: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer], spacing: tuple[float, float, float]
-) -> npt.NDArray[np.float64]:
-    """Return the distance (mm, in plane) of brain voxels to what is not brain, in the slices that have labels."""
-    distance = np.zeros(brain.shape)
-    for k in np.flatnonzero((labels > 0).any(axis=(0, 1))):
-        distance[:, :, k] = ndimage.distance_transform_edt(np.pad(brain[:, :, k], 1), sampling=spacing[:2])[1:-1, 1:-1]
-    return distance
 
 
 def _brain_level(channel: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> float:

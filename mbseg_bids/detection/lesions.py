@@ -59,6 +59,7 @@ def segment_lesions(
     settings: DetectionSettings,
     *,
     tissue: npt.NDArray[np.integer] | None = None,
+    pallidum: npt.NDArray[np.bool_] | None = None,
     second_look: SecondLook | None = None,
 ) -> DetectionResult:
     """Turn a probability map into lesions, as Dadar et al. 2022 ("Post-processing").
@@ -85,6 +86,8 @@ def segment_lesions(
         Thresholds and limits of size.
     tissue
         Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; needed for the second look.
+    pallidum
+        Shape (I, J, K); the second look does without where it is not known.
     second_look
         The model that judges what the rule leaves; None: everything is kept.
     """
@@ -103,7 +106,7 @@ def segment_lesions(
     if second_look is not None:
         if tissue is None:
             raise ValueError("the second look needs the tissue segmentation")
-        scan = Scan(stack, probability, brain, tissue, spacing)
+        scan = Scan(stack, probability, brain, tissue, spacing, pallidum)
         evidence_of_survivors = _look_again(second_look, scan, candidates, survivors, evidence_of_survivors, settings)
     tabulated = tabulate(
         candidates, survivors, evidence_of_candidates, evidence_of_survivors, affine, SLICE_AXIS, settings

@@ -247,6 +247,7 @@ class _AssembleOutputSpec(TraitedSpec):
     brain_det = File(exists=True, desc="brain mask, detection grid")
     tissue_det = File(exists=True, desc="tissue, detection grid")
     regions_det = File(exists=True, desc="regions, detection grid")
+    atlas_det = File(exists=True, desc="FreeSurfer numbers of the region atlas, detection grid")
     t2star_native_preproc = File(exists=True, desc="T2*, native grid, 0-100")
     brain_native = File(exists=True, desc="brain mask, native T2* grid")
     regions_native = File(exists=True, desc="regions, native T2* grid")
@@ -283,13 +284,13 @@ class AssembleDetectionGrid(SimpleInterface):
         own = read_volume(inputs.t2star_brain).data > 0 if inputs.t2star_brain_found else None
         found = assemble(t2star, others, brain, tissue, regions, to_t2star, own)
         way: list[Transform] = [np.linalg.inv(to_t2star), read_field(inputs.template_to_anat)]
-        atlas = resample(load_region_atlas(), found.grid, way, order=0).data
+        atlas = resample(load_region_atlas(), found.grid, way, order=0)
         images = {name: volume.data for name, volume in (("t2star", found.t2star), *found.others.items())}
         named = {contrast: images[KEYS[contrast]] for contrast in CONTRASTS if KEYS[contrast] in images}
-        quotients = measure_contrasts(named, found.brain.data > 0, atlas)
+        quotients = measure_contrasts(named, found.brain.data > 0, atlas.data)
         native_brain, native_regions = labels_on_native(found, t2star)
         on_grid = {"t2star": found.t2star, **found.others}
-        on_grid |= {"brain": found.brain, "tissue": found.tissue, "regions": found.regions}
+        on_grid |= {"brain": found.brain, "tissue": found.tissue, "regions": found.regions, "atlas": atlas}
         for name, volume in on_grid.items():
             self._results[f"{name}_det"] = write_volume(folder / f"{name}_det.nii.gz", volume)
         native = {

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from mbseg_bids.simulation.case import Case
 
 _LEVELS = 255
 _IMAGES = ("lesions", "mimics", "tissue", "regions", "brain")
+_PALLIDUM = "pallidum"
 _REMEDY = "make scans with mbseg baseline sample"
 
 
@@ -40,6 +42,8 @@ class LabelledScan:
         mm along the three axes.
     affine
         Voxel indices to scanner RAS+ mm.
+    pallidum
+        Shape (I, J, K), bool; None where it is not known.
     """
 
     name: str
@@ -51,6 +55,7 @@ class LabelledScan:
     brain: npt.NDArray[np.bool_]
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
+    pallidum: npt.NDArray[np.bool_] | None = None
 
     @property
     def stack(self) -> npt.NDArray[np.float32]:
@@ -71,33 +76,36 @@ class LabelledScan:
         affine = self.affine.copy()
         affine[:3, 3] += start * affine[:3, 2]
         affine[:3, 2] *= step
-        images = {name: getattr(self, name)[:, :, chosen] for name in _IMAGES}
+        images = {name: image[:, :, chosen] for name, image in self.truth().items()}
         spacing = (*self.spacing[:2], self.spacing[2] * step)
         return replace(self, levels=self.levels[..., chosen], affine=affine, spacing=spacing, **images)
 
     def as_case(self) -> Case:
         """Return what the functions for simulated cases take; without lesion table and protocol, which a file lacks."""
-        images = {name: getattr(self, name) for name in _IMAGES}
-        return Case(
-            self.stack, lesion_table=pd.DataFrame(), spacing=self.spacing, affine=self.affine, protocol=None, **images
-        )
+        about: dict[str, Any] = {"spacing": self.spacing, "affine": self.affine, "protocol": None}
+        return Case(self.stack, lesion_table=pd.DataFrame(), **about, **self.truth())
+
+    def truth(self) -> dict[str, Any]:
+        """Return the images of the truth that there are, by name."""
+        known = {name: getattr(self, name) for name in (*_IMAGES, _PALLIDUM)}
+        return {name: image for name, image in known.items() if image is not None}
 
 
 def from_case(case: Case, name: str) -> LabelledScan:
     """Return a simulated case as a scan to store."""
     levels = np.clip(np.rint(case.stack * (_LEVELS / 100)), 0, _LEVELS).astype(np.uint8)
-    images = {key: getattr(case, key) for key in _IMAGES}
+    images = {key: getattr(case, key) for key in (*_IMAGES, _PALLIDUM)}
     return LabelledScan(name, levels, spacing=case.spacing, affine=case.affine, **images)
 
 
 def save_scan(folder: Path, scan: LabelledScan) -> Path:
     """Write ``<name>.npz``: plain arrays, no pickle."""
     path = Path(folder) / f"{scan.name}.npz"
-    arrays = {name: getattr(scan, name) for name in _IMAGES}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb") as file:
-            np.savez_compressed(file, stack=scan.levels, spacing=np.array(scan.spacing), affine=scan.affine, **arrays)
+            grid: dict[str, Any] = {"spacing": np.array(scan.spacing), "affine": scan.affine}
+            np.savez_compressed(file, stack=scan.levels, **grid, **scan.truth())
     except OSError as error:
         raise CannotWriteError(f"cannot write {path}: {error}", "give another folder to --out") from error
     return path
@@ -114,13 +122,15 @@ def load_scan(path: Path) -> LabelledScan:
     try:
         with np.load(path, allow_pickle=False) as file:
             images = {name: file[name] for name in _IMAGES}
+            if _PALLIDUM in file:
+                images[_PALLIDUM] = file[_PALLIDUM]
             levels, spacing, affine = file["stack"], file["spacing"], file["affine"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableDataError(f"cannot read scan {path}: {error}", _REMEDY) from error
     shapes = {levels.shape[1:], *(image.shape for image in images.values())}
     if len(shapes) != 1 or levels.ndim != 4 or len(levels) != 3 or levels.dtype != np.uint8:
         raise UnreadableDataError(f"the arrays of {path} are of different grids: {sorted(shapes)}", _REMEDY)
-    images["brain"] = images["brain"].astype(bool)
+    images |= {name: images[name].astype(bool) for name in ("brain", _PALLIDUM) if name in images}
     return LabelledScan(Path(path).stem, levels, spacing=tuple(spacing.tolist()), affine=affine, **images)
 
 

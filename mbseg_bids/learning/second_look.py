@@ -20,8 +20,11 @@ N_KNOTS = 6
 """Points of a curve."""
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse strengths of the ridge penalty to choose from."""
-LESS_PENALISED = {"neighbourhood": 9.0}
-"""The penalty on the curve of such a feature is so many times weaker: it is a network's answer, not a bare measure."""
+LESS_PENALISED = {"neighbourhood": 9.0, "pallidum_distance": 16.0}
+"""The penalty on the curve of such a feature is so many times weaker: it is a network's answer, not a bare measure; or
+it sets a few candidates apart, which a penalty for all would not let it."""
+GIVEN_KNOTS = {"region": tuple(map(float, range(len(REGION_ORDER)))), "pallidum_distance": (0.0, 1.5, 3.0, 6.0)}
+"""Points of the curves of features whose values are not spread evenly."""
 
 
 def collect_candidates(
@@ -46,7 +49,7 @@ def collect_candidates(
     simulated mimic that it covers most of, or empty) and ``volume_mm3``.
     """
     result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings)
-    scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing)
+    scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing, case.pallidum)
     rows = []
     features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors, ask)
     for label, box in enumerate(ndimage.find_objects(result.survivors), start=1):
@@ -134,8 +137,8 @@ def fit_second_look(
 
 
 def _knots(name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    if name == "region":
-        return np.arange(len(REGION_ORDER), dtype=float)
+    if name in GIVEN_KNOTS:
+        return np.array(GIVEN_KNOTS[name])
     known = values[np.isfinite(values)]
     return np.unique(np.quantile(known, np.linspace(0.02, 0.98, N_KNOTS)).round(4))
 

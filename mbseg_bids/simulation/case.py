@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from mbseg_bids.imaging.intensity import standardise
+from mbseg_bids.imaging.regions import PALLIDUM
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import crop_to_brain, make_anatomy
@@ -47,6 +48,8 @@ class Case:
         Voxel indices to scanner RAS+ mm.
     protocol
         What the scan was made with.
+    pallidum
+        Shape (I, J, K), bool; None where it is not known.
     """
 
     stack: npt.NDArray[np.float32]
@@ -59,6 +62,7 @@ class Case:
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
     protocol: Protocol | None
+    pallidum: npt.NDArray[np.bool_] | None = None
 
 
 def simulate_training_case(
@@ -143,7 +147,9 @@ def simulate_training_case(
         channels.append(acq.resample(scan, own_affine, affine, shape, move=error))
     stack = np.stack([standardise(channel, brain) for channel in channels])
     table = lesion_table(rendering, features, regions, affine)
-    return Case(stack, rendering.lesions, table, rendering.mimics, tissue, regions, brain, spacing, affine, protocol)
+    (pallidum,) = acq.map_votes((anatomy.select(*PALLIDUM),), source, affine, shape)
+    truth = (rendering.lesions, table, rendering.mimics, tissue, regions, brain)
+    return Case(stack, *truth, spacing, affine, protocol, pallidum > 0)
 
 
 def draw_contrast_spread(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from mbseg_bids.interfaces.anatomy import (
 from mbseg_bids.settings import AnatomySettings
 
 INPUTS = ("t1w", "t2w", "t2star", "brain_mask", "wmh_mask", "aseg", "t1w_aseg_space")
-DETECTION_GRID = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det")
+DETECTION_GRID = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "atlas_det")
 NATIVE = ("t2star_native_preproc", "brain_native", "regions_native")
 T1W_SPACE = ("t1w_preproc", "brain_t1w", "tissue_t1w", "regions_t1w")
 TRANSFORMS = ("t1w_to_t2star", "t2w_to_t2star", "anat_to_t2star", "anat_to_template", "template_to_anat")
@@ -80,6 +80,8 @@ def init_anatomy_wf(
     -------
     t2star_det, t2w_det, t1w_det, brain_det, tissue_det, regions_det
         Detection grid; images 0-100.
+    atlas_det
+        FreeSurfer numbers of the warped region atlas, detection grid.
     t2star_native_preproc, brain_native, regions_native
         Native T2* grid, its affine to the bit.
     t1w_preproc, brain_t1w, tissue_t1w, regions_t1w

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from mbseg_bids import __version__
 from mbseg_bids.bids.inputs import Session
 from mbseg_bids.bids.outputs import Output, output_path, outputs_of, regions_table, sidecar_of
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
@@ -19,7 +20,8 @@ from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, output
 from mbseg_bids.workflows.detection import init_detection_wf
 from mbseg_bids.workflows.spaces import init_lesions_in_space_wf
 
-WORKFLOW_NAME = "mbseg_wf"
+WORKFLOW_NAME = f"mbseg_{__version__.replace('.', '_')}_wf"
+"""With the version: a work folder never serves one version's steps to another."""
 
 
 class SessionPlan(Protocol):

@@ -1,10 +1,12 @@
 """Features of dots, lines in plane and lines across slices in a uniform brain."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mbseg_bids.detection.distances import FAR_MM
 from mbseg_bids.detection.lesion_features import CLIP_LOG_ODDS, FEATURES, REGION_ORDER, lesion_features
 from mbseg_bids.detection.lesion_view import Scan
 
@@ -35,7 +37,9 @@ def make(shape_of, *, own=dot, depth=20.0):
     brain = np.zeros(SHAPE, bool)
     brain[4:-4, 4:-4] = True
     probability = np.where(labels > 0, 0.8, 0.0)
-    return Scan(stack, probability, brain, np.where(brain, 3, 0), SPACING), labels
+    pallidum = np.zeros(SHAPE, bool)
+    pallidum[CENTRE[0] + 4 :] = brain[CENTRE[0] + 4 :]
+    return Scan(stack, probability, brain, np.where(brain, 3, 0), SPACING, pallidum), labels
 
 
 def measure(scan, labels, region="cerebral_wm"):
@@ -134,7 +138,8 @@ def test_features_do_not_depend_on_how_the_array_lies(shape_of, turn, rng):
             return np.swapaxes(array, -3, -2)
         return np.flip(array, -3 if turn == "flip" else -1)
 
-    other = Scan(*map(turned, (scan.stack, scan.probability, scan.brain, scan.tissue)), SPACING)
+    images = map(turned, (scan.stack, scan.probability, scan.brain, scan.tissue))
+    other = Scan(*images, SPACING, turned(scan.pallidum))
     expected, found = measure(scan, labels), measure(other, turned(labels))
     for name in FEATURES:
         # Sectors of the circle have edges, on either side of which a voxel may come to lie.
@@ -144,9 +149,7 @@ def test_features_do_not_depend_on_how_the_array_lies(shape_of, turn, rng):
 
 def test_a_scale_of_a_contrast_changes_nothing():
     scan, labels = make(dot)
-    other = Scan(
-        scan.stack * np.reshape([0.5, 2, 3], (3, 1, 1, 1)), *(scan.probability, scan.brain, scan.tissue), SPACING
-    )
+    other = replace(scan, stack=scan.stack * np.reshape([0.5, 2, 3], (3, 1, 1, 1)))
     assert measure(other, labels) == pytest.approx(measure(scan, labels))
 
 
@@ -155,6 +158,15 @@ def test_what_a_missing_contrast_would_tell_is_not_a_number():
     scan.stack[1] = 0
     features = measure(scan, labels)
     assert {name for name, value in features.items() if math.isnan(value)} == REASONS_OF_MISSING_T2W
+
+
+def test_how_far_the_pallidum_is():
+    scan, labels = make(dot)
+    assert measure(scan, labels)["pallidum_distance"] == 3.0  # from the edge of the dot, whose radius is 1 voxel
+    assert measure(scan, np.roll(labels, 4, axis=0))["pallidum_distance"] == 0
+    assert measure(scan, np.roll(labels, -8, axis=0))["pallidum_distance"] == FAR_MM
+    for unknown in (None, np.zeros(SHAPE, bool)):
+        assert math.isnan(measure(replace(scan, pallidum=unknown), labels)["pallidum_distance"])
 
 
 def test_csf_and_the_surface_are_told():
@@ -179,7 +191,7 @@ def test_two_components_are_measured_as_alone():
 
 def test_without_a_ring_shape_is_all_that_is_known():
     scan, labels = make(dot)
-    alone = Scan(scan.stack, scan.probability, labels > 0, scan.tissue, SPACING)
+    alone = replace(scan, brain=labels > 0)
     features = measure(alone, labels)
     assert math.isnan(features["contrast"])
     assert math.isnan(features["blobness"])
