@@ -1,6 +1,8 @@
 """Exit codes and the last line, through the whole app; every failure is one that happens to people."""
 
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +31,13 @@ def test_version_and_help(capsys):
             app.main([option])
         assert ended.value.code == 0
         assert capsys.readouterr().out.startswith(text)
+
+
+def test_the_package_runs_as_the_app():
+    ended = subprocess.run(
+        [sys.executable, "-m", "mbseg_bids", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == f"mbseg-bids {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["raw"], ["raw", "out"], ["raw", "out", "participant", "--unknown"]])
