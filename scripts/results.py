@@ -55,6 +55,12 @@ PLANTED = """\
 3 T) put into the real scan of the next section, T2w missing; counted without a smallest size. Half real: the background
 is a scanner's, the microbleeds are not.
 """
+PLANTED_T2W = """\
+The same with `--repetitions 1`, in five T2w scans of four people that were given to the App as T2\\* (and as T2w, beside
+their T1w): 1 x 1 x 1 mm after a stroke, 0.5-0.6 mm in plane and 3-4 mm slices with multiple sclerosis. No T2\\* looks like
+that, with tissue about half as bright beside CSF as in the training scans: it shows how far from those the
+networks hold. The one that was not planted is a dark spot in the cistern under the brain, by its place a vessel.
+"""
 REAL = """\
 One usable session: a healthy adult, T2\\* (EPI, 2.3 x 2.3 x 2.5 mm) and T1w, no T2w. `mbseg-bids DATASET OUT
 participant --registration coarse`, then `python scripts/real_scans.py OUT --markdown WORK/real.md`. Looked at, one by
@@ -63,6 +69,7 @@ tentorium and falx (003, 004, 007, 009), the wall of the ventricle (011), cortex
 """
 FROM_REAL_SCANS = {
     "planted": ("Microbleeds planted in real scans", PLANTED),
+    "planted-t2w": ("Microbleeds planted in scans that are no T2\\*", PLANTED_T2W),
     "real": ("Real scans without known microbleeds", REAL),
 }
 """Sections made by other scripts, with what is said before them."""

@@ -29,6 +29,11 @@ CLIP_LOG = 3.0
 FAR_FROM_EDGE_MM = 15.0
 """What is deeper in the brain is no deeper."""
 
+USUAL_LEVEL = 75.0
+"""Median of T2* in the brain, 0-100, as the network of neighbourhoods is used to. Standardised images have the brightest
+voxels in common, mostly CSF; how dark tissue is beside it depends on the sequence, and a dark spot must not look fainter
+for that."""
+
 CLIP_LOG_ODDS = 8.0
 """The network of neighbourhoods is not believed beyond this."""
 
@@ -78,6 +83,7 @@ def lesion_features(
         By label: name of its region.
     ask
         From stack, voxels (N, 3) and slice distance (mm) to the log odds (N,) of the network that sees neighbourhoods.
+        It is shown T2* with the brain's median at :data:`USUAL_LEVEL`.
 
     Returns
     -------
@@ -90,9 +96,10 @@ def lesion_features(
     pallidum = np.zeros(labels.shape, bool) if scan.pallidum is None else scan.pallidum
     to_pallidum = distance_to_structure(pallidum, scan.spacing)
     middles = middle_voxels(labels)
-    asked = (
-        {} if ask is None else dict(zip(middles, ask(scan.stack, [*middles.values()], scan.spacing[2]), strict=True))
-    )
+    asked = {}
+    if ask is not None:
+        stack = _at_usual_level(scan.stack, levels[0])
+        asked = dict(zip(middles, ask(stack, [*middles.values()], scan.spacing[2]), strict=True))
     measured = {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
@@ -290,6 +297,15 @@ def _surroundings(view: View) -> Features:
     near = ndimage.binary_dilation(view.own, ball) & ~view.own
     # Outside the brain mask there is CSF too, or nothing: both speak for the surface.
     return {"csf_share": float((view.csf | ~view.brain)[near].mean()) if near.any() else math.nan}
+
+
+def _at_usual_level(stack: npt.NDArray[np.floating], level: float) -> npt.NDArray[np.floating]:
+    """Return a stack whose T2*, of this median in the brain, is scaled to the usual one, 0-100."""
+    if not level > 0:
+        return stack
+    scaled = stack.copy()
+    scaled[0] = np.clip(stack[0] * (USUAL_LEVEL / level), 0, 100)
+    return scaled
 
 
 def _brain_level(channel: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> float:

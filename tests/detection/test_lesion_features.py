@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from mbseg_bids.detection.distances import FAR_MM
-from mbseg_bids.detection.lesion_features import CLIP_LOG_ODDS, FEATURES, REGION_ORDER, lesion_features
+from mbseg_bids.detection.lesion_features import (
+    CLIP_LOG_ODDS,
+    FEATURES,
+    REGION_ORDER,
+    USUAL_LEVEL,
+    lesion_features,
+)
 from mbseg_bids.detection.lesion_view import Scan
 
 SPACING = (1.0, 1.0, 2.0)
@@ -69,8 +75,26 @@ def test_the_network_is_asked_about_the_middle_and_not_believed_without_limit():
         return np.array([99.0])
 
     features = lesion_features(scan, labels, {1: 10.0}, {1: "deep_gm"}, ask)[1]
-    assert asked == [(scan.stack, [CENTRE], 2.0)]
+    ((stack, voxels, slice_spacing),) = asked
+    assert (voxels, slice_spacing) == ([CENTRE], 2.0)
+    np.testing.assert_array_equal(stack[1:], scan.stack[1:])
+    np.testing.assert_allclose(stack[0], scan.stack[0] * USUAL_LEVEL / 60)
     assert features["neighbourhood"] == CLIP_LOG_ODDS
+
+
+@pytest.mark.parametrize("gain", [0.4, 1.2])
+def test_the_network_sees_the_same_however_dark_tissue_is(gain):
+    scan, labels = make(dot)
+    asked = []
+
+    def ask(stack, voxels, slice_spacing):
+        asked.append(stack)
+        return np.zeros(len(voxels))
+
+    for factor in (1, gain):
+        other = replace(scan, stack=scan.stack * np.reshape([factor, 1, 1], (3, 1, 1, 1)))
+        lesion_features(other, labels, {1: 10.0}, {1: "deep_gm"}, ask)
+    np.testing.assert_allclose(*asked)
 
 
 def test_a_dot_by_hand():
