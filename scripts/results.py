@@ -56,9 +56,9 @@ PLANTED = """\
 is a scanner's, the microbleeds are not.
 """
 PLANTED_T2W = """\
-The same with `--repetitions 1`, in five T2w scans of four people that were given to the App as T2\\* (and as T2w, beside
-their T1w): 1 x 1 x 1 mm after a stroke, 0.5-0.6 mm in plane and 3-4 mm slices with multiple sclerosis. No T2\\* looks like
-that, with tissue about half as bright beside CSF as in the training scans: it shows how far from those the
+The same with `--repetitions 1`, in five T2w scans of four people that were given to the App as T2\\* (and as T2w,
+beside their T1w): 1 x 1 x 1 mm after a stroke, 0.5-0.6 mm in plane and 3-4 mm slices with multiple sclerosis. No T2\\*
+looks like that, with tissue about half as bright beside CSF as in the training scans: it shows how far from those the
 networks hold. The one that was not planted is a dark spot in the cistern under the brain, by its place a vessel.
 """
 REAL = """\

@@ -30,9 +30,9 @@ FAR_FROM_EDGE_MM = 15.0
 """What is deeper in the brain is no deeper."""
 
 USUAL_LEVEL = 75.0
-"""Median of T2* in the brain, 0-100, as the network of neighbourhoods is used to. Standardised images have the brightest
-voxels in common, mostly CSF; how dark tissue is beside it depends on the sequence, and a dark spot must not look fainter
-for that."""
+"""Median of T2* in the brain, 0-100, as the network of neighbourhoods is used to. Standardised images have the
+brightest voxels in common, mostly CSF; how dark tissue is beside it depends on the sequence, and a dark spot must not
+look fainter for that."""
 
 CLIP_LOG_ODDS = 8.0
 """The network of neighbourhoods is not believed beyond this."""
