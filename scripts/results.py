@@ -31,7 +31,8 @@ no choice of a threshold has seen. Each scan has a deformation, contrast, noise,
 they come from three people's anatomy and one simulator: intervals (95 %, bootstrap over scans; Wilson or Poisson where
 that has no width) say what another such simulated scan may give, and no more. Detection as in the BIDS App, with its
 default settings, on the true brain mask and regions. True microbleeds below 2 mm equal-sphere diameter count neither
-way.
+way. The scans were simulated when the code kept 12 mm about the brain; it keeps 15 now, so that the script gives other
+scans of the same kind.
 """
 
 PAPER = {
