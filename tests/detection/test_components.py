@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.components import centroids, find_components, renumber
+from mbseg_bids.detection.components import centroids, find_components, middle_voxels, renumber
 
 
 def test_corners_connect_and_gaps_do_not():
@@ -65,3 +65,13 @@ def test_renumber_drops_what_is_not_listed():
 
 def test_nothing_to_find():
     assert not find_components(np.zeros((3, 3, 3), dtype=bool)).any()
+
+
+def test_the_middle_of_a_component_is_a_voxel_of_it():
+    labels = np.zeros((9, 9, 3), np.int32)
+    labels[1:8, 1, 1] = labels[1, 1:8, 1] = labels[7, 1:8, 1] = 2  # open on one side: its centroid lies outside
+    labels[4, 5, 0] = 5
+    middles = middle_voxels(labels)
+    assert set(middles) == {2, 5}
+    assert labels[tuple(middles[2])] == 2
+    assert tuple(middles[5]) == (4, 5, 0)
