@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mbseg_bids.imaging.intensity import distances_about
+
 FAR_MM = 6.0
 """Farther from a structure than this is far: its outline is a warped atlas's, good to a millimetre or two."""
 
@@ -41,9 +43,6 @@ def distance_to_structure(
     if not structure.any():
         return np.full(structure.shape, math.nan)
     distance = np.full(structure.shape, far)
-    reach = [math.ceil(far / s) for s in spacing]
-    around = ndimage.find_objects(structure.astype(np.uint8))[0]
-    window = tuple(slice(max(0, b.start - r), b.stop + r) for b, r in zip(around, reach, strict=True))
-    near = ndimage.distance_transform_edt(~structure[window], sampling=spacing)
+    window, near = distances_about(structure, spacing, far)
     distance[window] = np.minimum(near, far)
     return distance

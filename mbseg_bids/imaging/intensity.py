@@ -123,14 +123,24 @@ def single_itk_thread() -> Iterator[None]:
 
 def dilate_mm(mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], reach: float) -> npt.NDArray[np.bool_]:
     """Return the voxels whose centre lies within ``reach`` mm of a voxel centre of the mask."""
-    if not mask.any():
-        return np.zeros(mask.shape, bool)
+    grown = np.zeros(mask.shape, bool)
+    if mask.any():
+        window, distance = distances_about(mask, spacing, reach)
+        grown[window] = distance <= reach
+    return grown
+
+
+def distances_about(
+    mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], reach: float
+) -> tuple[tuple[slice, ...], npt.NDArray[np.float64]]:
+    """Return a window that holds all within ``reach`` mm of a mask that is not empty, and its voxels' distances to it.
+
+    Distances are in mm, from voxel centre to voxel centre, 0 in the mask.
+    """
     margin = [int(np.ceil(reach / s)) for s in spacing]
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = tuple(slice(max(0, b.start - m), b.stop + m) for b, m in zip(box, margin, strict=True))
-    grown = np.zeros(mask.shape, bool)
-    grown[box] = ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= reach
-    return grown
+    window = tuple(slice(max(0, b.start - m), b.stop + m) for b, m in zip(box, margin, strict=True))
+    return window, ndimage.distance_transform_edt(~mask[window], sampling=spacing)
 
 
 def _to_itk(array: npt.NDArray, spacing: tuple[float, float, float]):

@@ -88,7 +88,7 @@ class _FindLesionsInputSpec(BaseInterfaceInputSpec):
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
     atlas = File(exists=True, desc="FreeSurfer numbers of the region atlas, detection grid, for the second look")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
-    model_state = traits.Str(desc="changes with version and second look, so that no cached result outlives them")
+    model_state = traits.Str(desc="changes with the second look, so that no cached result outlives them")
 
 
 class _FindLesionsOutputSpec(TraitedSpec):

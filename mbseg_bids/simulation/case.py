@@ -112,7 +112,8 @@ def simulate_training_case(
     spacing = (1.0, 1.0, protocol.spacing[2])
     affine, shape = acq.scan_grid(anatomy, spacing, protocol.tilt)
     source = anatomy.labels.affine
-    votes = acq.map_votes((anatomy.brain, anatomy.regions, anatomy.tissue), source, affine, shape)
+    maps = (anatomy.brain, anatomy.regions, anatomy.tissue, anatomy.select(*PALLIDUM))
+    votes = acq.map_votes(maps, source, affine, shape)
     brain = votes[0] > 0
     regions, tissue = votes[1] * brain, votes[2] * brain
     rendering = render_features(features, t2star, affine, shape, protocol, factor=factor, device=device)
@@ -147,9 +148,8 @@ def simulate_training_case(
         channels.append(acq.resample(scan, own_affine, affine, shape, move=error))
     stack = np.stack([standardise(channel, brain) for channel in channels])
     table = lesion_table(rendering, features, regions, affine)
-    (pallidum,) = acq.map_votes((anatomy.select(*PALLIDUM),), source, affine, shape)
     truth = (rendering.lesions, table, rendering.mimics, tissue, regions, brain)
-    return Case(stack, *truth, spacing, affine, protocol, pallidum > 0)
+    return Case(stack, *truth, spacing, affine, protocol, votes[3] > 0)
 
 
 def draw_contrast_spread(rng: np.random.Generator) -> tuple[float, float, float]:

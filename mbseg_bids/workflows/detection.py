@@ -7,7 +7,6 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from mbseg_bids import __version__
 from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.settings import Settings
@@ -99,4 +98,4 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
 
 def _state(path: Path) -> str:
     """Return what identifies a model besides its name: a work directory must not serve results of another."""
-    return f"{__version__} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
