@@ -53,8 +53,8 @@ VARIANTS = {
 
 PLANTED = """\
 `python scripts/planted.py OUT --repetitions 3 --lesions 20 --markdown WORK/planted.md`: simulated signal loss (25 ms,
-3 T) put into the real scan of the next section, T2w missing; counted without a smallest size. Half real: the background
-is a scanner's, the microbleeds are not.
+3 T) put into the real scan of the next section, T2w missing; counted without a smallest size, and the second look not
+told where the pallidum is. Half real: the background is a scanner's, the microbleeds are not.
 """
 PLANTED_T2W = """\
 The same with `--repetitions 1`, in five T2w scans of four people that were given to the App as T2\\* (and as T2w,
