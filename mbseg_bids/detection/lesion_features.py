@@ -15,6 +15,7 @@ from scipy import ndimage
 from mbseg_bids.detection.components import TOUCHING, middle_voxels
 from mbseg_bids.detection.distances import distance_to_edge, distance_to_structure
 from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
+from mbseg_bids.detection.patches import STANDARD_MAXIMUM
 from mbseg_bids.imaging.labels import UNASSIGNED
 
 CONNECTED_RATIO = 1.15
@@ -300,12 +301,14 @@ def _surroundings(view: View) -> Features:
 
 
 def _at_usual_level(stack: npt.NDArray[np.floating], level: float) -> npt.NDArray[np.floating]:
-    """Return a stack whose T2*, of this median in the brain, is scaled to the usual one, 0-100."""
-    if not level > 0:
+    """Return a stack whose T2*, of this median in the brain, has the usual one; 0 and 100 stay what they are.
+
+    Linear below the median and above it: what is bright keeps its differences, where a factor would cut it off.
+    """
+    if not 0 < level < STANDARD_MAXIMUM:
         return stack
-    scaled = stack.copy()
-    scaled[0] = np.clip(stack[0] * (USUAL_LEVEL / level), 0, 100)
-    return scaled
+    t2star = np.interp(stack[0], (0, level, STANDARD_MAXIMUM), (0, USUAL_LEVEL, STANDARD_MAXIMUM))
+    return np.concatenate([t2star[None].astype(stack.dtype), stack[1:]])
 
 
 def _brain_level(channel: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_]) -> float:

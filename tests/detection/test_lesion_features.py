@@ -97,6 +97,23 @@ def test_the_network_sees_the_same_however_dark_tissue_is(gain):
     np.testing.assert_allclose(*asked)
 
 
+def test_the_network_sees_what_is_bright_apart_and_not_cut_off():
+    scan, labels = make(dot)
+    scan.stack[0][scan.stack[0] == 60] = 30
+    for voxel, value in enumerate((0, 15, 65, 100)):
+        scan.stack[0][0, 0, voxel] = value
+    asked = []
+
+    def ask(stack, voxels, slice_spacing):
+        asked.append(stack)
+        return np.zeros(len(voxels))
+
+    before = scan.stack.copy()
+    lesion_features(scan, labels, {1: 10.0}, {1: "deep_gm"}, ask)
+    np.testing.assert_allclose(asked[0][0, 0, 0, :4], [0, USUAL_LEVEL / 2, (USUAL_LEVEL + 100) / 2, 100])
+    np.testing.assert_array_equal(scan.stack, before)
+
+
 def test_a_dot_by_hand():
     scan, labels = make(dot)
     features = measure(scan, labels)
