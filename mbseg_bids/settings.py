@@ -65,7 +65,9 @@ class DetectionSettings:
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""
     seed_quotient: float = 1.2
-    """The same for the local minima that are classified first; the search grows from those that are positive."""
+    """The same for the local minima that are classified first."""
+    follow_threshold: float = 0.2
+    """Smallest probability from which the search grows. A lesion's darkest voxel may get less than its neighbours."""
     exhaustive: bool = False
     """Classify every brain voxel instead of the search mask."""
     minimum_diameter: float = 0.0
@@ -74,6 +76,11 @@ class DetectionSettings:
     """Lesions of larger equal-sphere diameter (mm) are listed apart as macrohaemorrhages."""
     weights: str = "default"
     """Name of shipped weights, or the path of a safetensors file."""
+
+    @property
+    def followed(self) -> float:
+        """Smallest probability from which the search grows: never one above that of a lesion."""
+        return min(self.follow_threshold, self.probability_threshold)
 
 
 @dataclass(frozen=True)

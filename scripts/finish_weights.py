@@ -12,12 +12,13 @@ trees that this script writes; docs/results.md has them.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import repeat
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from segmentation_trees import truth_table, write_segmentation
 from train_lesion_network import member_file
 from train_weights import NAME, TEST, TRAINING, VALIDATION, labelmap
 
+from mbseg_bids import detection, imaging
 from mbseg_bids.detection.lesion_features import FEATURES
 from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
@@ -53,7 +55,6 @@ ATLAS_ERROR = 1.0
 """Standard deviation, mm along each axis, of where the pallidum is taken to be: the region atlas and a person's own
 pallidum overlap by 0.81 (Dice, mean of 14 people left out in turn; the record beside the atlas)."""
 
-LOWEST_PROBABILITY = 0.2
 OPERATING_POINTS = (0.5,)
 """Of the network: the probability that becomes 0.5 is one of these. At 0.7 fewer microbleeds were left."""
 
@@ -156,7 +157,7 @@ def detect(_: None, work: Path, plan: ScanPlan) -> None:
         return
     model, metadata = load_weights(work / "second.safetensors")
     scan = load_scan(work / "scans" / f"{plan.name}.npz")
-    probability = probability_map(model, metadata, scan.as_case(), SETTINGS, threshold=LOWEST_PROBABILITY)
+    probability = probability_map(model, metadata, scan.as_case(), SETTINGS)
     path.parent.mkdir(exist_ok=True)
     np.savez_compressed(path, probability=probability.astype(np.float16))
     print(plan.name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
@@ -198,14 +199,21 @@ def network_facts(path: Path) -> dict:
 
 
 def candidates(path: Path, work: Path, part: str, point: float, jobs: int) -> pd.DataFrame:
-    """Return :func:`collect` of the scans of a part."""
-    table = work / f"candidates_{part}_{point:g}_{network_facts(path)['sha256'][:8]}.tsv"
+    """Return :func:`collect` of the scans of a part, kept for the same networks and the same code."""
+    table = work / f"candidates_{part}_{point:g}_{network_facts(path)['sha256'][:8]}_{code_hash()[:8]}.tsv"
     if not table.is_file():
         of_part = [plan for plan in plans() if plan.part == part]
         with ProcessPoolExecutor(jobs) as pool:
             tables = list(pool.map(collect, repeat(path), repeat(work), repeat(point), of_part))
         pd.concat(tables).to_csv(table, sep="\t", index=False)
     return pd.read_csv(table, sep="\t", keep_default_na=False, na_values=[""])
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash of the code that candidates and their measures come from."""
+    modules = [path for folder in (detection, imaging) for path in Path(folder.__path__[0]).glob("*.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
 
 
 def look(work: Path, jobs: int) -> None:

@@ -9,6 +9,7 @@ tissue and regions are the true ones, so what a missing T1w costs the anatomy st
 """
 
 import argparse
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -19,15 +20,17 @@ from finish_weights import SETTINGS, ScanPlan, plans, read_scan
 from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.second_look import load_second_look, read_second_look
+from mbseg_bids.detection.second_look import MODEL_FILE, load_second_look
 from mbseg_bids.detection.weights import load_weights
 from mbseg_bids.learning.scan_scores import probability_map
 
 CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
 """Contrasts that are there, and the channels that are not."""
 THICK_MM = 3.0
-MADE_WITH = "second-look-network.txt"
-"""Beside the trees: SHA-256 of the networks of the second look that they were made with."""
+FOLLOWED = 0.5
+"""The search grows from this probability on, not from the lower one of a run: quicker."""
+MADE_WITH = "second-look.json"
+"""Beside the trees: the model of the second look that they were made with."""
 
 
 def main() -> None:
@@ -39,9 +42,10 @@ def main() -> None:
     chosen = [p for p in plans() if p.part in ("test", "free") and p.spacing is not None and p.spacing[2] >= THICK_MM]
     note = args.work / "missing" / MADE_WITH
     note.parent.mkdir(exist_ok=True)
-    note.write_text(read_second_look().network_sha256, encoding="utf-8")
+    note.unlink(missing_ok=True)
     with ProcessPoolExecutor(args.jobs) as pool:
         list(pool.map(segment, repeat(args.work), chosen))
+    shutil.copyfile(MODEL_FILE, note)
 
 
 def segment(work: Path, plan: ScanPlan) -> None:
@@ -56,7 +60,8 @@ def segment(work: Path, plan: ScanPlan) -> None:
         case.stack[list(absent)] = 0
         path = work / "probability" / f"{plan.name}_{name}.npz"
         if not path.is_file():
-            np.savez_compressed(path, probability=probability_map(model, metadata, case, SETTINGS))
+            probability = probability_map(model, metadata, case, SETTINGS, threshold=FOLLOWED)
+            np.savez_compressed(path, probability=probability)
         with np.load(path, allow_pickle=False) as file:
             probability = file["probability"]
         result = segment_lesions(

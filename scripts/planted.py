@@ -145,9 +145,7 @@ def detect(
     model, metadata = load_weights()
     mask, seeds = search_region(stack[0], case.brain, case.tissue, case.spacing, settings)
     torch.set_num_threads(1)
-    probability = search_outwards(
-        mask, seeds, classifier(model, metadata, stack, n_workers=2), settings.probability_threshold
-    )[0]
+    probability = search_outwards(mask, seeds, classifier(model, metadata, stack, n_workers=2), settings.followed)[0]
     arguments = (stack, probability, case.brain, regions, case.spacing, grid.affine, settings)
     return {
         name: segment_lesions(*arguments, tissue=case.tissue, second_look=look).lesions

@@ -2,7 +2,9 @@
 
 A microbleed has a darkest voxel. Once the network says no to that, what surrounds it is not asked about. Everything it
 says yes to is followed to its end, so that a component found this way is, to the voxel, the one which classifying the
-whole mask would give. A component is missed only if the network says no to every seed in it, or it has none.
+whole mask would give. A component is missed only if the network says no to every seed in it, or it has none. So that
+this happens to few lesions, a run takes for positive what is far from sure
+(:attr:`mbseg_bids.settings.DetectionSettings.follow_threshold`): the components of a higher threshold lie within those.
 """
 
 from collections.abc import Callable

@@ -62,7 +62,7 @@ class ClassifyCandidates(SimpleInterface):
 
         options = {"batch_size": self.inputs.batch_size, "device": self.inputs.device}
         ask = classifier(*(model, weights, stack), n_workers=self.inputs.n_workers, progress=_log_progress(), **options)
-        probability, asked = search_outwards(mask, seeds, ask, settings.probability_threshold)
+        probability, asked = search_outwards(mask, seeds, ask, settings.followed)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,

@@ -41,7 +41,7 @@ def probability_map(
     case: Case,
     settings: DetectionSettings,
     *,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     batch_size: int = 64,
     n_workers: int = 1,
 ) -> npt.NDArray[np.float32]:
@@ -54,7 +54,8 @@ def probability_map(
     case, settings
         The scan; where and how to search in it.
     threshold
-        Smallest probability that the search follows outwards: the smallest at which the map will be used.
+        Smallest probability that the search follows outwards: the smallest at which the map will be used; None: as a
+        run does.
     batch_size, n_workers
         As in :func:`mbseg_bids.detection.classify.classify_voxels`.
 
@@ -64,7 +65,7 @@ def probability_map(
     """
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
     ask = classifier(model, metadata, case.stack, batch_size=batch_size, device="cpu", n_workers=n_workers)
-    return search_outwards(mask, seeds, ask, threshold)[0]
+    return search_outwards(mask, seeds, ask, settings.followed if threshold is None else threshold)[0]
 
 
 def score_scan(

@@ -89,8 +89,7 @@ def evaluate_resnet(
     case = scan.as_case()
 
     def predict() -> npt.NDArray[np.float32]:
-        threshold = settings.probability_threshold
-        return probability_map(model, metadata, case, settings, threshold=threshold, n_workers=n_workers)
+        return probability_map(model, metadata, case, settings, n_workers=n_workers)
 
     return _evaluate(scan, predict, settings, "ResNet-50", metadata.patch_size, "n/a")
 

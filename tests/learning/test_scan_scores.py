@@ -4,6 +4,7 @@ import pytest
 
 from mbseg_bids.detection.network import build_network
 from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.learning import scan_scores
 from mbseg_bids.learning.patch_set import KINDS
 from mbseg_bids.learning.sampling import MicrobleedCounts
 from mbseg_bids.learning.scan_scores import probability_map, score_scan
@@ -57,6 +58,25 @@ def test_the_search_follows_what_is_positive_to_its_end(case):
     metadata = WeightsMetadata("trial", input_size=32)
     found = probability_map(build_network(seed=0).eval(), metadata, case, DetectionSettings(), threshold=0.0)
     np.testing.assert_array_equal(found > 0, (case.lesions > 0) | (case.mimics > 0))
+
+
+def test_a_lesion_whose_darkest_voxel_is_in_doubt_is_found(case, monkeypatch):
+    """The middle of each dark spot, the one seed in it, gets 0.3; the rest of the lesions 0.9."""
+    middles = ([11, 26], [11, 26], [2, 4])
+    case.stack[0][middles] = 15
+    truth = np.where(case.lesions > 0, np.float32(0.9), np.float32(0.1))
+    truth[middles] = 0.3
+    monkeypatch.setattr(scan_scores, "classifier", lambda *_, **__: lambda voxels: truth[tuple(voxels.T)])
+    found, given_up = (
+        probability_map(None, None, case, DetectionSettings(follow_threshold=follow)) for follow in (0.2, 0.4)
+    )
+    np.testing.assert_array_equal(found[case.lesions > 0], truth[case.lesions > 0])
+    assert given_up.max() == np.float32(0.3)
+
+
+def test_the_search_grows_from_no_more_than_the_threshold_of_a_lesion():
+    assert DetectionSettings().followed == 0.2
+    assert DetectionSettings(probability_threshold=0.1).followed == 0.1
 
 
 def test_patches_of_a_scan_come_from_its_own_search_mask(case, rng):

@@ -1,5 +1,6 @@
 """The detection workflow from files to files, with an untrained network on a small phantom."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.interfaces.detection import WriteLesions, on_grid_of
+from mbseg_bids.interfaces.detection import ClassifyCandidates, WriteLesions, on_grid_of
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.detection import OUTPUTS, init_detection_wf
 
@@ -177,6 +178,28 @@ def test_fine_native_grid_gets_every_lesion(tmp_path, monkeypatch):
     assert table["n_voxels"].tolist() == counts.tolist() == [16, 4, 4]
     assert table["volume_mm3"].tolist() == [10.0, 2.5, 2.5]
     assert json.loads(Path(result.outputs.result_json).read_text())["n_lesions"] == 3
+
+
+def test_a_seed_in_doubt_is_followed_unless_the_settings_forbid_it(inputs, weights, tmp_path, monkeypatch):
+    """The network gives the seeds 0.3 and what lies around them 0.9."""
+    images = {name.removesuffix("_det"): path for name, path in inputs.items() if name.endswith("_det")}
+    images.pop("regions")
+    monkeypatch.chdir(tmp_path)
+    t2star = nib.load(images["t2star"])
+    intensity = t2star.get_fdata()
+    intensity[tuple(np.argwhere(np.isclose(intensity, 20))[0])] = 10  # of its spot, the one seed
+    images["t2star"] = str(tmp_path / "t2star.nii.gz")
+    nib.save(nib.Nifti1Image(intensity.astype(np.float32), t2star.affine), images["t2star"])
+    highest = []
+    for settings in ({}, {"follow_threshold": 0.4}):
+        answers = itertools.chain([0.3], itertools.repeat(0.9))
+        monkeypatch.setattr(
+            "mbseg_bids.detection.classify.classifier",
+            lambda *_, answers=answers, **__: lambda voxels: np.full(len(voxels), next(answers), np.float32),
+        )
+        result = ClassifyCandidates(**images, settings={"weights": weights, **settings}).run()
+        highest.append(result.outputs.search["highest_probability"])
+    assert highest == [0.9, 0.3]
 
 
 def test_header_of_the_reference_without_its_intensities():
