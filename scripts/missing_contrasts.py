@@ -3,7 +3,7 @@
     python scripts/missing_contrasts.py WORK [--jobs 2]
 
 after ``scripts/finish_weights.py``, on its test scans with slices of 3 and 4 mm. The network is asked anew, with a
-channel of zeros for what is missing, as in the BIDS App; its answers are kept in WORK/probability, for another second
+channel of zeros for what is missing, as in the BIDS App; its answers are kept in WORK/probability for another second
 look. Writes WORK/missing/<contrasts> as derivative trees beside their truth; ``scripts/results.py`` scores them. Brain,
 tissue and regions are the true ones, so what a missing T1w costs the anatomy steps is not in these figures.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from finish_weights import SETTINGS, ScanPlan, plans, read_scan
+from finish_weights import SETTINGS, ScanPlan, plans, read
 from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
@@ -27,8 +27,6 @@ from mbseg_bids.learning.scan_scores import probability_map
 CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
 """Contrasts that are there, and the channels that are not."""
 THICK_MM = 3.0
-FOLLOWED = 0.5
-"""The search grows from this probability on, not from the lower one of a run: quicker."""
 MADE_WITH = "second-look.json"
 """Beside the trees: the model of the second look that they were made with."""
 
@@ -52,23 +50,24 @@ def segment(work: Path, plan: ScanPlan) -> None:
     """Write the truth of one scan, and what is found with each set of contrasts."""
     torch.set_num_threads(1)
     model, metadata = load_weights("default")
-    scan = read_scan(work, plan)
+    look = load_second_look()
+    scan, complete = read(work, plan, look.training["operating_point"])
     label = f"sub-{plan.anatomy}s{plan.seed}"
     write_segmentation(work / "missing" / "truth", label, scan.lesions, truth_table(scan), scan.affine)
     for name, absent in CHANNELS.items():
-        case = scan.as_case()
-        case.stack[list(absent)] = 0
-        path = work / "probability" / f"{plan.name}_{name}.npz"
-        if not path.is_file():
-            probability = probability_map(model, metadata, case, SETTINGS, threshold=FOLLOWED)
-            np.savez_compressed(path, probability=probability)
-        with np.load(path, allow_pickle=False) as file:
-            probability = file["probability"]
+        case, probability = scan.as_case(), complete
+        if absent:
+            case.stack[list(absent)] = 0
+            path = work / "probability" / f"{plan.name}_{name}.npz"
+            if not path.is_file():
+                np.savez_compressed(path, probability=probability_map(model, metadata, case, SETTINGS))
+            with np.load(path, allow_pickle=False) as file:
+                probability = file["probability"]
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, SETTINGS),
             tissue=case.tissue,
             pallidum=case.pallidum,
-            second_look=load_second_look(),
+            second_look=look,
         )
         write_segmentation(work / "missing" / name, label, result.lesions, result.lesion_table, case.affine)
     print(plan.name, flush=True)
