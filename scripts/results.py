@@ -172,10 +172,7 @@ def false_ones(work: Path) -> str:
     rows["mimic"] = rows["mimic"].replace("", "none: noise, tissue or artefact")
     columns = {"scan": "scan", "region": "region", "volume_mm3": "mm3", "lesion_probability": "probability"}
     columns |= {"certainty": "called", "mimic": "lies on the simulated"}
-    return (
-        "Calcification is as dark and as round as a microbleed: without phase, T2\\* does not tell them apart.\n\n"
-        + markdown(rows, columns)
-    )
+    return "Where it is calcification, T2\\* without phase cannot tell the two apart.\n\n" + markdown(rows, columns)
 
 
 def rules(scores: dict[str, pd.DataFrame]) -> str:
