@@ -40,8 +40,8 @@ def main() -> None:
             if n:  # the first sets up
                 seconds[name].append(taken)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, median in medians.items():
-        print(f"{name}: {args.batch_size / median:.0f} patches a second, {median:.3f} s a step")
+    for label, median in medians.items():
+        print(f"{label}: {args.batch_size / median:.0f} patches a second, {median:.3f} s a step")
     print(f"float32 takes {medians['float32'] / medians['bfloat16']:.2f} times as long as bfloat16")
 
 
