@@ -1,10 +1,12 @@
 """What the parts of the training are worth: stage 1 (CSF) and rotations, each left out, at a reduced scale.
 
-    python scripts/ablation.py WORK [--steps 300] [--repetitions 2] [--jobs 2]
+    python scripts/ablation.py WORK [--steps 300] [--labelled 81 4] [--repetitions 2] [--jobs 2]
 
 after ``scripts/train_weights.py`` has made the patches and stage 1 in WORK. Every variant trains stage 2 with the
-settings of the first round but for the number of steps, and is scored on patches of the test anatomies. What the ratio
-rule and the second look are worth needs no training: ``scripts/finish_weights.py`` writes those trees.
+settings of the first round but for the number of steps, and is scored on patches of the test anatomies. ``--labelled``
+says in how many scans microbleeds are labelled: transfer is for those who have few. A repetition draws its scans once,
+the same for every variant. What the ratio rule and the second look are worth needs no training:
+``scripts/finish_weights.py`` writes those trees.
 """
 
 import argparse
@@ -16,19 +18,25 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
-from train_weights import LESION_SHARE, MICROBLEED, NEGATIVES, TEST, TRAINING, few, patch_sets
+from train_weights import LESION_SHARE, MICROBLEED, NEGATIVES, TEST, TRAINING, TRAINING_SEEDS, few, patch_sets
 
 from mbseg_bids.detection.network import build_network, leave_out_identity_blocks
 from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.learning.patch_set import PatchSet, concatenate, load_patch_set
 from mbseg_bids.learning.stages import Sets, train_stage
+from mbseg_bids.learning.trainer import TrainingSettings
 
+ALL_SCANS = len(TRAINING) * len(TRAINING_SEEDS)
 TEST_PATCHES = {"lesion": 1200, "background": 300, "candidate": 1200, "mimic": 800, "surround": 300}
 VARIANTS = {
     "everything": {"csf": True, "rotations": True},
     "without CSF": {"csf": False, "rotations": True},
     "without rotations": {"csf": True, "rotations": False},
 }
+MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "auc": "area under ROC"}
 
 
 def main() -> None:
@@ -36,48 +44,89 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--labelled", type=int, nargs="+", default=[ALL_SCANS], help="scans with labelled microbleeds")
     parser.add_argument("--repetitions", type=int, default=2)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
     parser.add_argument("--jobs", type=int, default=2, help="trained side by side")
     args = parser.parse_args()
-    runs = product(range(args.repetitions), VARIANTS)
+    runs = product(range(args.repetitions), args.labelled, VARIANTS)
+    settings = replace(MICROBLEED, steps=args.steps, precision=args.precision)
     with ProcessPoolExecutor(args.jobs) as pool:
-        for row in pool.map(partial(repeat_variant, args.work, args.steps), runs):
+        for row in pool.map(partial(repeat_variant, args.work, settings), runs):
             print(json.dumps(row), flush=True)
 
 
-def repeat_variant(work: Path, steps: int, of: tuple[int, str]) -> dict[str, Any]:
+def repeat_variant(work: Path, settings: TrainingSettings, of: tuple[int, int, str]) -> dict[str, Any]:
     """Train one repetition of one variant, if it is not done yet; return its scores on the test patches."""
     torch.set_num_threads(1)
-    repetition, name = of
-    folder = work / "ablation" / f"{name.replace(' ', '_')}_{steps}_{repetition}"
+    repetition, labelled, name = of
+    made_with = f"{settings.steps}_{labelled}_{settings.precision}_{repetition}"
+    folder = work / "ablation" / f"{name.replace(' ', '_')}_{made_with}"
     done = folder / "test.json"
     if not done.is_file():
         test = few(patch_sets(work, "microbleed", TEST), TEST_PATCHES, 0)
-        sets = Sets(patch_sets(work, "microbleed", TRAINING), few(test, {"lesion": 50, "mimic": 50}, 1), test)
-        row = run(work, folder, sets, VARIANTS[name], steps=steps, seed=31 + repetition)
-        row |= {"variant": name, "steps": steps, "repetition": repetition}
+        sets = Sets(draw_scans(work, labelled, repetition), few(test, {"lesion": 50, "mimic": 50}, 1), test)
+        row = run(work, folder, sets, VARIANTS[name], replace(settings, seed=31 + repetition))
+        row |= {"variant": name, "steps": settings.steps, "labelled": labelled, "repetition": repetition}
         done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], *, steps: int, seed: int) -> dict[str, Any]:
+def draw_scans(work: Path, n: int, repetition: int) -> PatchSet:
+    """Return the stage 2 patches of ``n`` training scans."""
+    files = sorted(path for a in TRAINING for path in (work / "sets").glob(f"anatomy-{a:02d}_*_microbleed.npz"))
+    drawn = np.random.default_rng([repetition, 7]).permutation(len(files))[:n]
+    return concatenate([load_patch_set(files[i]) for i in sorted(drawn)])
+
+
+def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], settings: TrainingSettings) -> dict[str, Any]:
     """Train one variant; return its scores on the test patches."""
-    model = load_weights(work / "csf.safetensors")[0] if parts["csf"] else build_network(seed=seed)
+    model = load_weights(work / "csf.safetensors")[0] if parts["csf"] else build_network(seed=settings.seed)
     leave_out_identity_blocks(model)
-    augmentation = MICROBLEED.augmentation
+    augmentation = settings.augmentation
     if not parts["rotations"]:
         augmentation = replace(augmentation, rotations=0, mirror=False)
     shares = {kind: share * (1 - LESION_SHARE) for kind, share in NEGATIVES.items()}
     settings = replace(
-        MICROBLEED,
+        settings,
         fractions={"lesion": LESION_SHARE, **shares},
         augmentation=augmentation,
-        steps=steps,
         learning_rate=6e-4,
-        seed=seed,
-        validate_every=steps,
+        validate_every=settings.steps,
     )
     return train_stage(sets, settings, folder, initial=model, resume=True)[2].as_row()
+
+
+def ablation_table(work: Path) -> str:
+    """Return what is done in WORK as a Markdown table, the variants that can be compared one below the other."""
+    files = sorted((work / "ablation").glob("*/test.json"))
+    if not files:
+        return "What stage 1 and rotations are worth was not measured.\n"
+    rows = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    made = [json.loads(path.with_name("checkpoint.json").read_text(encoding="utf-8"))["settings"] for path in files]
+    precision = " and ".join(sorted({settings["precision"] for settings in made}))
+    n = rows.groupby(["labelled", "steps", "variant"])["repetition"].nunique()
+    lines = [
+        f"Training at a reduced scale (`scripts/ablation.py`): stage 2 only, in {precision}, from as many scans with"
+        f" labelled microbleeds as the first column says; {n.min()} repetitions (mean, range), each with a draw of"
+        " scans and a seed of its own that its variants share; patches of the test anatomies, mimics among them. The"
+        " last column is the difference within a repetition.\n",
+        f"| labelled scans | mini-batches | training | {' | '.join(MEASURES.values())} | area, less everything's |",
+        "|---" * (len(MEASURES) + 4) + "|",
+    ]
+    for (labelled, steps), group in rows.groupby(["labelled", "steps"]):
+        area = group.pivot(index="repetition", columns="variant", values="auc")
+        for variant in VARIANTS:
+            scores = group[group["variant"] == variant]
+            values = [spread(scores[measure], ".3f") for measure in MEASURES]
+            values.append("" if variant == "everything" else spread(area[variant] - area["everything"], "+z.3f"))
+            lines.append(f"| {labelled} | {steps} | {variant} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: "pd.Series[float]", form: str) -> str:
+    """Return mean and range."""
+    return "{} ({} to {})".format(*(format(value, form) for value in (values.mean(), values.min(), values.max())))
 
 
 if __name__ == "__main__":

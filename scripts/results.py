@@ -6,12 +6,12 @@ No figure on that page is typed in: what is missing in WORK is left out of the p
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+from ablation import ablation_table
 from finish_weights import FALSE_LESIONS, LENIENT
 from missing_contrasts import CHANNELS, MADE_WITH
 from train_weights import TEST
@@ -91,7 +91,7 @@ def main() -> None:
     parts += ["## By region, beside the paper\n", by_region(pooled)]
     parts += ["## By voxel size, size of lesion and kind of scan\n", *breakdowns(full)]
     parts += ["## The false ones, one by one\n", false_ones(args.work)]
-    parts += ["## What the parts are worth\n", rules(scores), ablation(args.work)]
+    parts += ["## What the parts are worth\n", rules(scores), ablation_table(args.work)]
     single = patches(args.work)
     parts += ["## Missing contrasts\n", missing(args.work)]
     parts += ["## Single patches\n", patch_rows(single)]
@@ -213,32 +213,6 @@ def missing(work: Path) -> str:
         intro += "**Measured with an earlier second look, and not repeated with the shipped one.**\n\n"
     columns = {"contrasts": "contrasts", "n_scans": "scans"} | COUNTS | RATES
     return intro + markdown(pd.concat(rows), columns, {"false a lesion-free scan": free})
-
-
-def ablation(work: Path) -> str:
-    """Return the table of the training's parts."""
-    files = sorted((work / "ablation").glob("*/test.json"))
-    if not files:
-        return "What stage 1 and rotations are worth was not measured.\n"
-    table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
-    table = table[table["steps"] == table["steps"].max()]
-    steps, n = int(table["steps"].iloc[0]), int(table["repetition"].nunique())
-    measures = {
-        "accuracy": "accuracy",
-        "sensitivity": "sensitivity",
-        "specificity": "specificity",
-        "auc": "area under ROC",
-    }
-    lines = [
-        f"Training at a reduced scale: {steps} mini-batches of stage 2, {n} repetition(s) (mean, range), patches of the"
-        " test anatomies, mimics among them.\n",
-        "| training | " + " | ".join(measures.values()) + " |",
-        "|---" * (len(measures) + 1) + "|",
-    ]
-    for variant, rows in table.groupby("variant", sort=False):
-        values = [f"{rows[m].mean():.3f} ({rows[m].min():.3f}-{rows[m].max():.3f})" for m in measures]
-        lines.append(f"| {variant} | " + " | ".join(values) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def patches(work: Path) -> pd.DataFrame:
