@@ -1,6 +1,6 @@
 """What the parts of the training are worth: stage 1 (CSF) and rotations, each left out, at a reduced scale.
 
-    python scripts/ablation.py WORK [--steps 300] [--labelled 81 4] [--repetitions 2] [--jobs 2]
+    python scripts/ablation.py WORK [--steps 300] [--labelled 81 4] [--repetitions 2] [--precision bfloat16] [--jobs 2]
 
 after ``scripts/train_weights.py`` has made the patches and stage 1 in WORK. Every variant trains stage 2 with the
 settings of the first round but for the number of steps, and is scored on patches of the test anatomies. ``--labelled``
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from train_weights import LESION_SHARE, MICROBLEED, NEGATIVES, TEST, TRAINING, TRAINING_SEEDS, few, patch_sets
+from train_weights import MICROBLEED, ROUNDS, TEST, TRAINING, TRAINING_SEEDS, few, patch_files, patch_sets
 
 from mbseg_bids.detection.network import build_network, leave_out_identity_blocks
 from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.evaluation.tables import markdown_table
 from mbseg_bids.learning.patch_set import PatchSet, concatenate, load_patch_set
 from mbseg_bids.learning.stages import Sets, train_stage
 from mbseg_bids.learning.trainer import TrainingSettings
@@ -37,6 +38,21 @@ VARIANTS = {
     "without rotations": {"csf": True, "rotations": False},
 }
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "auc": "area under ROC"}
+COLUMNS = {
+    "n_labelled": "labelled scans",
+    "n_steps": "mini-batches",
+    "precision": "precision",
+    "n_repetitions": "repetitions",
+    "variant": "training",
+    **MEASURES,
+    "difference": "area, less everything's",
+}
+ABOUT = """\
+Training at a reduced scale (`scripts/ablation.py`): stage 2 only, from as many scans with labelled microbleeds as the
+first column says; mean and range of the repetitions, each with a draw of scans and a seed of its own that its variants
+share; patches of the test anatomies, mimics among them. The last column is the difference within a repetition.
+
+"""
 
 
 def main() -> None:
@@ -50,7 +66,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trained side by side")
     args = parser.parse_args()
     runs = product(range(args.repetitions), args.labelled, VARIANTS)
-    settings = replace(MICROBLEED, steps=args.steps, precision=args.precision)
+    settings = replace(
+        MICROBLEED,
+        steps=args.steps,
+        validate_every=args.steps,
+        learning_rate=ROUNDS["first"]["learning_rate"],
+        precision=args.precision,
+    )
     with ProcessPoolExecutor(args.jobs) as pool:
         for row in pool.map(partial(repeat_variant, args.work, settings), runs):
             print(json.dumps(row), flush=True)
@@ -67,14 +89,15 @@ def repeat_variant(work: Path, settings: TrainingSettings, of: tuple[int, int, s
         test = few(patch_sets(work, "microbleed", TEST), TEST_PATCHES, 0)
         sets = Sets(draw_scans(work, labelled, repetition), few(test, {"lesion": 50, "mimic": 50}, 1), test)
         row = run(work, folder, sets, VARIANTS[name], replace(settings, seed=31 + repetition))
-        row |= {"variant": name, "steps": settings.steps, "labelled": labelled, "repetition": repetition}
+        row |= {"variant": name, "labelled": labelled, "repetition": repetition}
+        row |= {"steps": settings.steps, "precision": settings.precision}
         done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
 
 
 def draw_scans(work: Path, n: int, repetition: int) -> PatchSet:
     """Return the stage 2 patches of ``n`` training scans."""
-    files = sorted(path for a in TRAINING for path in (work / "sets").glob(f"anatomy-{a:02d}_*_microbleed.npz"))
+    files = patch_files(work, "microbleed", TRAINING)
     drawn = np.random.default_rng([repetition, 7]).permutation(len(files))[:n]
     return concatenate([load_patch_set(files[i]) for i in sorted(drawn)])
 
@@ -83,17 +106,8 @@ def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], settings: 
     """Train one variant; return its scores on the test patches."""
     model = load_weights(work / "csf.safetensors")[0] if parts["csf"] else build_network(seed=settings.seed)
     leave_out_identity_blocks(model)
-    augmentation = settings.augmentation
     if not parts["rotations"]:
-        augmentation = replace(augmentation, rotations=0, mirror=False)
-    shares = {kind: share * (1 - LESION_SHARE) for kind, share in NEGATIVES.items()}
-    settings = replace(
-        settings,
-        fractions={"lesion": LESION_SHARE, **shares},
-        augmentation=augmentation,
-        learning_rate=6e-4,
-        validate_every=settings.steps,
-    )
+        settings = replace(settings, augmentation=replace(settings.augmentation, rotations=0, mirror=False))
     return train_stage(sets, settings, folder, initial=model, resume=True)[2].as_row()
 
 
@@ -102,26 +116,16 @@ def ablation_table(work: Path) -> str:
     files = sorted((work / "ablation").glob("*/test.json"))
     if not files:
         return "What stage 1 and rotations are worth was not measured.\n"
-    rows = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
-    made = [json.loads(path.with_name("checkpoint.json").read_text(encoding="utf-8"))["settings"] for path in files]
-    precision = " and ".join(sorted({settings["precision"] for settings in made}))
-    n = rows.groupby(["labelled", "steps", "variant"])["repetition"].nunique()
-    lines = [
-        f"Training at a reduced scale (`scripts/ablation.py`): stage 2 only, in {precision}, from as many scans with"
-        f" labelled microbleeds as the first column says; {n.min()} repetitions (mean, range), each with a draw of"
-        " scans and a seed of its own that its variants share; patches of the test anatomies, mimics among them. The"
-        " last column is the difference within a repetition.\n",
-        f"| labelled scans | mini-batches | training | {' | '.join(MEASURES.values())} | area, less everything's |",
-        "|---" * (len(MEASURES) + 4) + "|",
-    ]
-    for (labelled, steps), group in rows.groupby(["labelled", "steps"]):
-        area = group.pivot(index="repetition", columns="variant", values="auc")
-        for variant in VARIANTS:
-            scores = group[group["variant"] == variant]
-            values = [spread(scores[measure], ".3f") for measure in MEASURES]
-            values.append("" if variant == "everything" else spread(area[variant] - area["everything"], "+z.3f"))
-            lines.append(f"| {labelled} | {steps} | {variant} | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
+    runs = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    shared = ["labelled", "steps", "precision", "repetition"]
+    everything = runs[runs["variant"] == "everything"].set_index(shared)["auc"]
+    runs["difference"] = runs["auc"] - runs.join(everything.rename("everything"), on=shared)["everything"]
+    rows = []
+    for (labelled, steps, precision, variant), group in runs.groupby([*shared[:3], "variant"]):
+        row = {"n_labelled": labelled, "n_steps": steps, "precision": precision, "variant": variant}
+        row |= {"n_repetitions": len(group)} | {measure: spread(group[measure], ".3f") for measure in MEASURES}
+        rows.append(row | {"difference": "" if variant == "everything" else spread(group["difference"], "+z.3f")})
+    return ABOUT + markdown_table(pd.DataFrame(rows), COLUMNS)
 
 
 def spread(values: "pd.Series[float]", form: str) -> str:

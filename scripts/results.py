@@ -14,7 +14,7 @@ import pandas as pd
 from ablation import ablation_table
 from finish_weights import FALSE_LESIONS, LENIENT
 from missing_contrasts import CHANNELS, MADE_WITH
-from train_weights import TEST
+from train_weights import TEST, patch_files
 
 from mbseg_bids.detection.second_look import MODEL_FILE
 from mbseg_bids.evaluation.tables import cells
@@ -219,8 +219,7 @@ def patches(work: Path) -> pd.DataFrame:
     """Run ``mbseg evaluate patches`` on the patches of the test anatomies; return its table."""
     out = work / "evaluation" / "patches"
     if not (out / "patches.tsv").is_file():
-        files = [path for a in TEST for path in sorted((work / "sets").glob(f"anatomy-{a:02d}_*_microbleed.npz"))]
-        mbseg("evaluate", "patches", *files, "--out", out)
+        mbseg("evaluate", "patches", *patch_files(work, "microbleed", TEST), "--out", out)
     return table(out / "patches.tsv")
 
 

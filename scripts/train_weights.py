@@ -69,17 +69,19 @@ CSF = replace(
     seed=1,
     validate_every=100,
 )
+LESION_SHARE = 0.36
+NEGATIVES = {"background": 0.08, "candidate": 0.35, "mimic": 0.42, "surround": 0.15}
+"""Shares of the not-microbleeds: mostly dark voxels and vessels, since the network is asked about little else."""
+
 MICROBLEED = replace(
     MICROBLEED_STAGE,
     **COMMON,
+    fractions={"lesion": LESION_SHARE} | {kind: share * (1 - LESION_SHARE) for kind, share in NEGATIVES.items()},
     augmentation=Augmentation(rotations=9, mirror=True, exact=0.6, **UNCERTAIN),
     frozen_layers=0,
     warmup=20,
     validate_every=250,
 )
-LESION_SHARE = 0.36
-NEGATIVES = {"background": 0.08, "candidate": 0.35, "mimic": 0.42, "surround": 0.15}
-"""Shares of the not-microbleeds: mostly dark voxels and vessels, since the network is asked about little else."""
 
 ROUNDS = {
     "first": {"steps": 2400, "learning_rate": 6e-4, "seed": 21, "false_positive": 0.0, "pool": 0},
@@ -149,12 +151,7 @@ def train_round(work: Path, name: str) -> None:
     model, metadata = load_weights(work / ("csf.safetensors" if first else "first.safetensors"))
     left_out = leave_out_identity_blocks(model)
     recipe = ROUNDS[name]
-    shares = {kind: share * (1 - LESION_SHARE) for kind, share in NEGATIVES.items()}
-    settings = replace(
-        MICROBLEED,
-        fractions={"lesion": LESION_SHARE, **shares},
-        **{key: recipe[key] for key in ("steps", "learning_rate", "seed")},
-    )
+    settings = replace(MICROBLEED, **{key: recipe[key] for key in ("steps", "learning_rate", "seed")})
     training = patch_sets(work, "microbleed", TRAINING)
     if recipe["pool"]:
         training, found = search_false_positives(work, model, training, settings, recipe["pool"])
@@ -204,13 +201,12 @@ def labelmap(folder: Path, anatomy: int) -> Volume:
 
 def patch_sets(work: Path, stage: str, anatomies: Collection[int]) -> PatchSet:
     """Read the patches of these anatomies."""
-    return concatenate(
-        [
-            load_patch_set(path)
-            for a in anatomies
-            for path in sorted((work / "sets").glob(f"anatomy-{a:02d}_*_{stage}.npz"))
-        ]
-    )
+    return concatenate([load_patch_set(path) for path in patch_files(work, stage, anatomies)])
+
+
+def patch_files(work: Path, stage: str, anatomies: Collection[int]) -> list[Path]:
+    """Return the files with the patches of these anatomies, one for each simulated scan."""
+    return [path for a in anatomies for path in sorted((work / "sets").glob(f"anatomy-{a:02d}_*_{stage}.npz"))]
 
 
 def few(patches: PatchSet, counts: dict[str, int], seed: int) -> PatchSet:
