@@ -1,6 +1,6 @@
 """Augmentation of training patches: the slice turned about the voxel, and small changes of intensity."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,6 +58,41 @@ _sample = partial(functional.grid_sample, mode="bilinear", padding_mode="zeros",
 NONE = Augmentation(rotations=0)
 
 
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """What is drawn for the patches of one batch; small, so that it is drawn on the host wherever patches lie.
+
+    Attributes
+    ----------
+    angles, mirrored
+        Shape (N,): radians; bool.
+    shifts
+        Shape (N, 3, 2), voxels, for each contrast; None: none.
+    blur, power, gain
+        Shape (N, 3, 1, 1): share of the filtered patch, exponent, factor, for each contrast; None: none.
+    noise
+        Shape (N, 1, 1, 1): standard deviation; None: none.
+    kept
+        Shape (N, 3): 0 where a contrast is missing; None: none is.
+    changed
+        Whether intensities are changed at all, so that they must be brought back to 0-1.
+    """
+
+    angles: npt.NDArray[np.float64]
+    mirrored: npt.NDArray[np.bool_]
+    shifts: npt.NDArray[np.float32] | None
+    blur: npt.NDArray[np.float32] | None
+    power: npt.NDArray[np.float32] | None
+    gain: npt.NDArray[np.float32] | None
+    noise: npt.NDArray[np.float32] | None
+    kept: npt.NDArray[np.float32] | None
+    changed: bool
+
+
+Field = Callable[[tuple[int, ...]], torch.Tensor]
+"""From a shape to standard normal noise of that shape, on the device of the patches."""
+
+
 def augment(
     wide: npt.NDArray[np.uint8],
     size: int,
@@ -70,7 +105,16 @@ def augment(
     ``contrasts`` says for each channel which contrast it shows, 0 T2*, 1 T2w, 2 T1w: what is drawn for a contrast
     holds for all of its channels.
     """
-    n, contrasts = len(wide), list(contrasts)
+    variation = draw_variation(len(wide), augmentation, rng)
+
+    def field(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+    return vary_patches(torch.from_numpy(np.ascontiguousarray(wide)), size, variation, field, contrasts)
+
+
+def draw_variation(n: int, augmentation: Augmentation, rng: np.random.Generator) -> Variation:
+    """Draw how ``n`` patches are varied."""
     turned = rng.random(n) < augmentation.rotations / (augmentation.rotations + 1)
     angles = rng.uniform(0, 2 * np.pi, n)
     exact = rng.random(n) < augmentation.exact
@@ -82,55 +126,72 @@ def augment(
     if augmentation.decentre:
         moved = rng.random((n, 1, 1)) < 0.5
         shifts += moved * rng.uniform(-augmentation.decentre, augmentation.decentre, (n, 1, 2))
-    shifted = augmentation.shift or augmentation.decentre
-    patches = rotate_patches(wide, angles, mirrored, size, shifts[:, contrasts] if shifted else None)
-    return _drop(_vary_intensity(patches, augmentation, rng, contrasts), augmentation.drop, rng, contrasts)
+
+    def of_contrasts(low: float, high: float, wanted: float) -> npt.NDArray[np.float32] | None:
+        return rng.uniform(low, high, (n, 3, 1, 1)).astype(np.float32) if wanted else None
+
+    blur = of_contrasts(0, augmentation.blur, augmentation.blur)
+    power = of_contrasts(-augmentation.gamma, augmentation.gamma, augmentation.gamma)
+    gain = of_contrasts(1 - augmentation.gain, 1 + augmentation.gain, augmentation.gain)
+    noise = rng.uniform(0, augmentation.noise, (n, 1, 1, 1)).astype(np.float32) if augmentation.noise else None
+    kept = None
+    if any(augmentation.drop):
+        missing = rng.random((n, 2)) < augmentation.drop
+        kept = np.concatenate([np.ones((n, 1)), ~missing], axis=1).astype(np.float32)
+    return Variation(
+        angles,
+        mirrored,
+        shifts if augmentation.shift or augmentation.decentre else None,
+        blur,
+        None if power is None else np.exp(power),
+        gain,
+        noise,
+        kept,
+        changed=any(value is not None for value in (blur, power, gain, noise)),
+    )
 
 
-def _vary_intensity(
-    patches: torch.Tensor, augmentation: Augmentation, rng: np.random.Generator, contrasts: list[int]
+def vary_patches(
+    wide: torch.Tensor, size: int, variation: Variation, field: Field, contrasts: Sequence[int] = (0, 1, 2)
 ) -> torch.Tensor:
-    n = len(patches)
-    changed = any((augmentation.gain, augmentation.noise, augmentation.gamma, augmentation.blur))
+    """Apply a variation to wide patches (N, C, W, W), uint8, on the device where they lie.
 
-    def of_channels(drawn: npt.NDArray[np.floating]) -> torch.Tensor:
-        return torch.from_numpy(drawn.astype(np.float32)[:, contrasts])
+    Returns
+    -------
+    Shape (N, C, size, size), float32, 0-1.
+    """
+    of_channel = list(contrasts)
+    shifts = None if variation.shifts is None else variation.shifts[:, of_channel]
+    patches = rotate_patches(wide, variation.angles, variation.mirrored, size, shifts)
 
-    if augmentation.blur:
-        share = of_channels(rng.uniform(0, augmentation.blur, (n, 3, 1, 1)))
-        patches += share * (_binomial(patches) - patches)
-    if augmentation.gamma:
-        power = np.exp(rng.uniform(-augmentation.gamma, augmentation.gamma, (n, 3, 1, 1)))
-        patches = patches.clamp_(0, 1) ** of_channels(power)
-    if augmentation.gain:
-        patches *= of_channels(rng.uniform(1 - augmentation.gain, 1 + augmentation.gain, (n, 3, 1, 1)))
-    if augmentation.noise:
-        spread = rng.uniform(0, augmentation.noise, (n, 1, 1, 1)).astype(np.float32)
-        patches += torch.from_numpy(rng.standard_normal(patches.shape, dtype=np.float32) * spread)
-    return patches.clamp_(0, 1) if changed else patches
+    def on_device(drawn: npt.NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(drawn).to(wide.device, non_blocking=True)
+
+    if variation.blur is not None:
+        patches += on_device(variation.blur[:, of_channel]) * (_binomial(patches) - patches)
+    if variation.power is not None:
+        patches = patches.clamp_(0, 1) ** on_device(variation.power[:, of_channel])
+    if variation.gain is not None:
+        patches *= on_device(variation.gain[:, of_channel])
+    if variation.noise is not None:
+        patches += field(tuple(patches.shape)) * on_device(variation.noise)
+    if variation.changed:
+        patches = patches.clamp_(0, 1)
+    if variation.kept is not None:
+        patches *= on_device(variation.kept[:, of_channel])[:, :, None, None]
+    return patches
 
 
 def _binomial(patches: torch.Tensor) -> torch.Tensor:
     """Filter with (1, 2, 1) x (1, 2, 1) / 16, the edge continued."""
-    weight = torch.tensor([1.0, 2.0, 1.0])
+    weight = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
     kernel = torch.outer(weight, weight)[None, None].repeat(patches.shape[1], 1, 1, 1) / 16
     padded = functional.pad(patches, (1, 1, 1, 1), mode="replicate")
     return functional.conv2d(padded, kernel, groups=patches.shape[1])
 
 
-def _drop(
-    patches: torch.Tensor, probabilities: tuple[float, float], rng: np.random.Generator, contrasts: list[int]
-) -> torch.Tensor:
-    """Set T2w and T1w of some patches to zero, each by its own draw."""
-    if any(probabilities):
-        missing = rng.random((len(patches), 2)) < probabilities
-        kept = np.concatenate([np.ones((len(patches), 1)), ~missing], axis=1)[:, contrasts]
-        patches *= torch.from_numpy(kept.astype(np.float32))[:, :, None, None]
-    return patches
-
-
 def rotate_patches(
-    wide: npt.NDArray[np.uint8],
+    wide: npt.NDArray[np.uint8] | torch.Tensor,
     angles: npt.NDArray[np.floating],
     mirrored: npt.NDArray[np.bool_],
     size: int,
@@ -144,7 +205,7 @@ def rotate_patches(
     Parameters
     ----------
     wide
-        Shape (N, C, W, W), 0-255; the voxel is at ``W // 2``.
+        Shape (N, C, W, W), 0-255, array or tensor on any device; the voxel is at ``W // 2``.
     angles
         Shape (N,), radians.
     mirrored
@@ -154,19 +215,20 @@ def rotate_patches(
     shifts
         Shape (N, C, 2): how far (voxels, in the wide patch) each channel is looked up beside its place; None: not.
     """
-    width = wide.shape[-1]
-    offsets = torch.arange(size, dtype=torch.float32) - size // 2
+    source = wide if isinstance(wide, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(wide))
+    device, width = source.device, source.shape[-1]
+    offsets = torch.arange(size, dtype=torch.float32, device=device) - size // 2
     a, b = torch.meshgrid(offsets, offsets, indexing="ij")
-    angle = torch.from_numpy(np.asarray(angles, np.float32))[:, None, None]
-    sign = torch.from_numpy(np.where(mirrored, -1, 1).astype(np.float32))[:, None, None]
+    angle = torch.from_numpy(np.asarray(angles, np.float32)).to(device)[:, None, None]
+    sign = torch.from_numpy(np.where(mirrored, -1, 1).astype(np.float32)).to(device)[:, None, None]
     rows = a * torch.cos(angle) + b * torch.sin(angle)
     columns = sign * (b * torch.cos(angle) - a * torch.sin(angle))
     at = torch.stack([columns, rows], dim=-1) + width // 2  # grid_sample takes (x, y)
-    source = torch.from_numpy(np.ascontiguousarray(wide)).float() / 255
+    source = source.float() / 255
     if shifts is None:
         return _sample(source, at * (2 / (width - 1)) - 1)
-    n, channels = wide.shape[:2]
-    at = (at[:, None] + torch.from_numpy(shifts)[:, :, None, None].flip(-1)).flatten(0, 1)
+    n, channels = source.shape[:2]
+    at = (at[:, None] + torch.from_numpy(shifts).to(device)[:, :, None, None].flip(-1)).flatten(0, 1)
     moved = _sample(source.reshape(n * channels, 1, width, width), at * (2 / (width - 1)) - 1)
     return moved.reshape(n, channels, size, size)
 

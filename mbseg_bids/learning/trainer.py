@@ -2,8 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,16 @@ from mbseg_bids.evaluation.patch import PatchScores, score_patches
 from mbseg_bids.learning.batches import Batches, TrainingSettings
 from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
 from mbseg_bids.learning.descent import check_loss, make_optimiser
+from mbseg_bids.learning.feeding import make_feed
 from mbseg_bids.learning.gradients import Arithmetic, GradientWorkers
 from mbseg_bids.learning.interruption import StopRequest, TrainingStoppedError
 from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
-from mbseg_bids.learning.rotation import NONE, augment, upright
+from mbseg_bids.learning.rotation import NONE, upright
 from mbseg_bids.learning.team import ALONE, Team, TeamGradients
 from mbseg_bids.learning.training_log import QUIET, Display, TrainingLog, check_display
 
 EARLY_LOOK = 50
 """Step of the first look at validation, so that a stage that learns nothing is seen at once."""
-
-_AHEAD = 4
-"""Batches made in advance, by as many threads, while a GPU computes."""
 
 Report = Callable[[str], None]
 
@@ -96,13 +93,14 @@ def train(
     make_writable(folder)
     batches = Batches(training.kinds, settings)
     steps = settings.steps or settings.epochs * batches.steps_per_epoch
-    run = _Run(model, training, settings, batches, steps, device, team)
+    run = _Run(model, settings, steps, device, team)
+    feed = make_feed(training, settings, batches, team, device)
     checkpoint = Checkpoint(folder, settings, steps, patches=_fingerprint(training))
     progress = run.restore(checkpoint) if resume else Progress()
     log = TrainingLog(folder, steps, progress.step, progress.losses, display) if team.is_first else None
     scores = None
     with contextlib.closing(log) if log is not None else contextlib.nullcontext():
-        for step, patches, targets in run.prepared(progress.step):
+        for step, patches, targets in feed(range(progress.step, steps)):
             loss = run.step(step, patches, targets)
             done = step + 1
             reason = stop.reason if stop is not None and done < steps else None
@@ -144,20 +142,13 @@ def predict(
 
 
 class _Run:
-    """Network, optimiser and patches of one training, and its single steps."""
+    """Network and optimiser of one training, and its single steps."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        training: PatchSet,
-        settings: TrainingSettings,
-        batches: Batches,
-        steps: int,
-        device: torch.device,
-        team: Team,
+        self, model: nn.Module, settings: TrainingSettings, steps: int, device: torch.device, team: Team
     ) -> None:
         self._model = model.to(device)
-        self._training, self._settings, self._batches, self._steps = training, settings, batches, steps
+        self._settings, self._steps = settings, steps
         self._device, self._team = device, team
         self._arithmetic = Arithmetic(settings.precision, device)
         freeze(model, settings.frozen_layers)
@@ -174,22 +165,6 @@ class _Run:
     def progress(self, step: int, losses: list[float]) -> Progress:
         """Return what a checkpoint must hold beside the weights."""
         return Progress(step, tuple(losses), self._arithmetic.scaler.state_dict())
-
-    def prepared(self, first: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield the steps to do with their patches and targets; made in advance where a GPU computes."""
-        steps = range(first, self._steps)
-        if self._device.type != "cuda":
-            yield from ((step, *self._prepare(step)) for step in steps)
-            return
-        with ThreadPoolExecutor(_AHEAD) as pool:
-            waiting: list[tuple[int, Future]] = []
-            for step in steps:
-                waiting.append((step, pool.submit(self._prepare, step)))
-                if len(waiting) > _AHEAD:
-                    ready, future = waiting.pop(0)
-                    yield (ready, *future.result())
-            for ready, future in waiting:
-                yield (ready, *future.result())
 
     def step(self, step: int, patches: torch.Tensor, targets: torch.Tensor) -> float:
         """Learn from one batch; return its loss."""
@@ -213,14 +188,6 @@ class _Run:
                 n = self._settings.workers if self._device.type == "cpu" else 1
                 self._gradients = GradientWorkers(self._model, n, self._arithmetic)
         return self._gradients
-
-    def _prepare(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = self._team.share(self._batches[step])
-        seed = [self._settings.seed, 1_000_003, step] + ([self._team.rank] if self._team.size > 1 else [])
-        wide = self._training.patches[chosen]
-        patches = augment(wide, self._settings.patch_size, self._settings.augmentation, np.random.default_rng(seed))
-        targets = torch.from_numpy((self._training.kinds[chosen] == KINDS[self._settings.target]).astype(np.int64))
-        return (patches.pin_memory(), targets.pin_memory()) if self._device.type == "cuda" else (patches, targets)
 
 
 def _end_if(stopping: bool, reason: str | None, done: int, steps: int) -> None:
