@@ -98,9 +98,13 @@ def freeze(model: nn.Module, n_layers: int) -> None:
         parameter.requires_grad_(False)
 
 
-def training_mode(model: nn.Module, n_layers: int) -> None:
-    """Switch to training; the batch norms among the frozen layers keep their running statistics."""
+def training_mode(model: nn.Module, n_layers: int, *, fixed_statistics: bool = False) -> None:
+    """Switch to training; the batch norms among the frozen layers, or all, keep and use their running statistics."""
     model.train()
+    if fixed_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     for module in _present(model, n_layers):
         module.eval()
 

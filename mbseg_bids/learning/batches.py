@@ -37,6 +37,9 @@ class TrainingSettings:
         Steps over which the rate rises to its value.
     frozen_layers
         First layers that stay as they are, counted in MATLAB's list.
+    fixed_statistics
+        All batch norms keep and use the running statistics they come with: to go on from a trained network with
+        batches too small, or too unlike those it was trained with, to measure their own.
     patch_size, input_size
         Side of a patch, and the side it is resized to.
     workers
@@ -61,6 +64,7 @@ class TrainingSettings:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     frozen_layers: int = 0
+    fixed_statistics: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
     patch_size: int = 28
     input_size: int = 224

@@ -56,10 +56,15 @@ class GradientWorkers:
         Replicas; with 1 the model computes the whole batch itself.
     arithmetic
         Number format; single precision where None.
+    fixed_statistics
+        As in :func:`mbseg_bids.detection.network.training_mode`.
     """
 
-    def __init__(self, model: nn.Module, n: int, arithmetic: Arithmetic | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, n: int, arithmetic: Arithmetic | None = None, *, fixed_statistics: bool = False
+    ) -> None:
         self._arithmetic = arithmetic or Arithmetic()
+        self._fixed_statistics = fixed_statistics
         self._replicas = [model]
         for _ in range(n - 1):
             replica = copy.deepcopy(model)
@@ -89,7 +94,7 @@ class GradientWorkers:
     def _backward(
         self, replica: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float, frozen_layers: int
     ) -> float:
-        training_mode(replica, frozen_layers)
+        training_mode(replica, frozen_layers, fixed_statistics=self._fixed_statistics)
         loss = self._arithmetic.loss(replica, inputs, targets) * share
         self._arithmetic.scaler.scale(loss).backward()
         return float(loss.detach())

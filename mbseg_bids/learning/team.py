@@ -66,10 +66,21 @@ class TeamGradients:
         Its parameters receive the gradients.
     team, device, arithmetic
         The processes, where this one computes, and in which number format.
+    fixed_statistics
+        As in :func:`mbseg_bids.detection.network.training_mode`.
     """
 
-    def __init__(self, model: nn.Module, team: Team, device: torch.device, arithmetic: Arithmetic) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        team: Team,
+        device: torch.device,
+        arithmetic: Arithmetic,
+        *,
+        fixed_statistics: bool = False,
+    ) -> None:
         self._team, self._device, self._arithmetic = team, device, arithmetic
+        self._fixed_statistics = fixed_statistics
         if device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self._model = model
@@ -85,7 +96,7 @@ class TeamGradients:
         frozen_layers
             As in :func:`mbseg_bids.detection.network.training_mode`.
         """
-        training_mode(self._model, frozen_layers)
+        training_mode(self._model, frozen_layers, fixed_statistics=self._fixed_statistics)
         weight = len(targets) / self._team.mean(len(targets), self._device)
         loss = self._arithmetic.loss(self._parallel, inputs, targets) * weight
         self._arithmetic.scaler.scale(loss).backward()

@@ -182,11 +182,14 @@ class _Run:
     def _workers(self) -> GradientWorkers | TeamGradients:
         # Made at the first step, after a checkpoint was read: replicas copy the statistics of frozen batch norms.
         if self._gradients is None:
+            fixed = self._settings.fixed_statistics
             if self._team.size > 1:
-                self._gradients = TeamGradients(self._model, self._team, self._device, self._arithmetic)
+                self._gradients = TeamGradients(
+                    self._model, self._team, self._device, self._arithmetic, fixed_statistics=fixed
+                )
             else:
                 n = self._settings.workers if self._device.type == "cpu" else 1
-                self._gradients = GradientWorkers(self._model, n, self._arithmetic)
+                self._gradients = GradientWorkers(self._model, n, self._arithmetic, fixed_statistics=fixed)
         return self._gradients
 
 

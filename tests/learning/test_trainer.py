@@ -129,6 +129,19 @@ def test_a_loss_that_is_no_number_ends_the_training(patches, tmp_path):
         trainer.train(model, patches, patches, SMALL, tmp_path)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fixed_statistics_stay_and_are_used_while_weights_learn(patches, tmp_path, workers):
+    model = build_network(seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = replace(SMALL, fixed_statistics=True, workers=workers)
+    trainer.train(model, patches, patches, settings, tmp_path, report=lambda _: None)
+    after = model.state_dict()
+    statistics = [name for name in before if "running" in name or "num_batches" in name]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["layer4.0.conv1.weight"], after["layer4.0.conv1.weight"])
+
+
 def test_the_rate_warms_up_and_falls_as_a_cosine():
     settings = TrainingSettings(learning_rate=0.01, schedule="cosine", warmup=4)
     assert settings.rate(0, 100) == pytest.approx(0.002, rel=1e-3)
