@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from mbseg_bids.detection.lesion_network import SIDE, LesionNetwork
 from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM
 from mbseg_bids.learning.neighbourhood_set import NeighbourhoodSet
-from mbseg_bids.learning.rotation import Augmentation, augment
+from mbseg_bids.learning.rotation import Augmentation, draw_variation, vary_patches
 
 CONTRASTS = tuple(contrast for contrast, heights in enumerate(HEIGHTS_MM) for _ in heights)
 """By channel of a neighbourhood: which contrast it shows."""
@@ -68,9 +67,11 @@ def train_lesion_network(
     settings: LesionNetworkSettings,
     report: Callable[[int, float, LesionNetwork], None],
     *,
+    initial: LesionNetwork | None = None,
+    device: torch.device | None = None,
     report_every: int = 500,
 ) -> LesionNetwork:
-    """Train from nothing.
+    """Train a network.
 
     Parameters
     ----------
@@ -80,10 +81,14 @@ def train_lesion_network(
         How.
     report, report_every
         Called with step, running mean of the loss, and the network, after so many steps and at the end.
+    initial
+        Network to go on with, changed in place; None starts from random weights.
+    device
+        Where to compute; examples lie in its memory and are varied there.
 
     Returns
     -------
-    The network, set to evaluation.
+    The network on the CPU, set to evaluation.
 
     Raises
     ------
@@ -95,24 +100,29 @@ def train_lesion_network(
         raise ValueError("training needs microbleeds and what is none")
     weights = np.where(examples.first_probability[others] > settings.sure, settings.sure_weight, 1.0)
     weights /= weights.sum()
-    rng = np.random.default_rng(settings.seed)
+    device = device or torch.device("cpu")
+    rng, noise = np.random.default_rng(settings.seed), torch.Generator(device).manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
-    network = LesionNetwork().to(memory_format=torch.channels_last)
+    network = (LesionNetwork() if initial is None else initial).to(device, memory_format=torch.channels_last)
     steps = max(1, round(settings.epochs * len(examples) / settings.batch_size))
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=steps + 1, pct_start=0.15
     )
+    squares = torch.from_numpy(examples.squares).to(device)
+    spacing = torch.from_numpy(examples.slice_spacing).to(device)
+    truth = torch.from_numpy(examples.is_microbleed.astype(np.float32)).to(device)
     n_lesions, mean_loss = round(settings.batch_size * settings.lesion_share), float("nan")
     for step in range(1, steps + 1):
-        rows = np.concatenate(
-            [rng.choice(lesions, n_lesions), rng.choice(others, settings.batch_size - n_lesions, p=weights)]
-        )
-        squares = vary(examples.squares[rows], settings.between_slices, rng)
+        rows = torch.from_numpy(
+            np.concatenate(
+                [rng.choice(lesions, n_lesions), rng.choice(others, settings.batch_size - n_lesions, p=weights)]
+            )
+        ).to(device)
+        varied = vary(squares[rows], settings.between_slices, rng, noise)
         network.train()
-        log_odds = network(squares, torch.from_numpy(examples.slice_spacing[rows]))
-        truth = torch.from_numpy(examples.is_microbleed[rows].astype(np.float32))
-        loss = functional.binary_cross_entropy_with_logits(log_odds, truth)
+        log_odds = network(varied, spacing[rows])
+        loss = functional.binary_cross_entropy_with_logits(log_odds, truth[rows])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -120,23 +130,31 @@ def train_lesion_network(
         mean_loss = loss.item() if step == 1 else 0.98 * mean_loss + 0.02 * loss.item()
         if step % report_every == 0 or step == steps:
             report(step, mean_loss, network.eval())
-    return network.eval()
+    return network.cpu().eval()
 
 
-def vary(squares: npt.NDArray[np.uint8], between_slices: float, rng: np.random.Generator) -> torch.Tensor:
+def vary(
+    squares: torch.Tensor, between_slices: float, rng: np.random.Generator, noise: torch.Generator
+) -> torch.Tensor:
     """Return network squares (N, N_CHANNELS, SIDE, SIDE), 0-1, of stored ones (N, N_CHANNELS, WIDE, WIDE), varied.
 
-    As patches are (:data:`VARIED`); half are turned upside down; a share is moved across slices.
+    As patches are (:data:`VARIED`); half are turned upside down; a share is moved across slices. ``rng`` draws all but
+    the noise, which the device of the squares draws.
     """
-    squares = squares.copy()
-    upside_down = rng.random(len(squares)) < 0.5
-    squares[upside_down] = squares[upside_down][:, _UPSIDE_DOWN]
-    moved = np.where(rng.random(len(squares)) < between_slices, rng.uniform(-0.5, 0.5, len(squares)), 0.0)
-    for contrast in range(len(HEIGHTS_MM)):
+    n, device = len(squares), squares.device
+    upside_down = torch.from_numpy(rng.random(n) < 0.5).to(device)
+    moved = np.where(rng.random(n) < between_slices, rng.uniform(-0.5, 0.5, n), 0.0).astype(np.float32)
+    squares = torch.where(upside_down[:, None, None, None], squares[:, _UPSIDE_DOWN], squares).float()
+    parts, first = [], HEIGHTS_MM[0][1] - HEIGHTS_MM[0][0]
+    for contrast, heights in enumerate(HEIGHTS_MM):
         channels = np.flatnonzero(np.equal(CONTRASTS, contrast))
-        steps = moved * (HEIGHTS_MM[0][1] - HEIGHTS_MM[0][0]) / (HEIGHTS_MM[contrast][1] - HEIGHTS_MM[contrast][0])
-        squares[:, channels] = _across(squares[:, channels], steps)
-    return augment(squares, SIDE, VARIED, rng, CONTRASTS)
+        steps = torch.from_numpy(moved * np.float32(first / (heights[1] - heights[0]))).to(device)
+        parts.append(_across(squares[:, channels], steps))
+
+    def field(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape, generator=noise, device=device)
+
+    return vary_patches(torch.cat(parts, 1), SIDE, draw_variation(n, VARIED, rng), field, CONTRASTS)
 
 
 _UPSIDE_DOWN = np.concatenate(
@@ -144,15 +162,9 @@ _UPSIDE_DOWN = np.concatenate(
 )
 
 
-def _across(squares: npt.NDArray[np.uint8], steps: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+def _across(squares: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Move channels, in order of height, by so many steps of height each; the outermost is continued."""
-    rows = np.flatnonzero(steps)
-    if not len(rows):
-        return squares
-    values, share = squares[rows].astype(np.float32), steps[rows].astype(np.float32)[:, None, None, None]
-    above = np.concatenate([values[:, 1:], values[:, -1:]], axis=1)
-    below = np.concatenate([values[:, :1], values[:, :-1]], axis=1)
-    values += np.clip(share, 0, None) * (above - values) + np.clip(-share, 0, None) * (below - values)
-    result = squares.copy()
-    result[rows] = np.rint(values)
-    return result
+    share = steps[:, None, None, None]
+    above = torch.cat([squares[:, 1:], squares[:, -1:]], 1)
+    below = torch.cat([squares[:, :1], squares[:, :-1]], 1)
+    return squares + share.clamp_min(0) * (above - squares) + (-share).clamp_min(0) * (below - squares)

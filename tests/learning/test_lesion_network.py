@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from mbseg_bids.detection.lesion_network import SIDE
 from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM, N_CHANNELS
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.lesion_network import LesionNetworkSettings, train_lesion_network, vary
+from mbseg_bids.learning.lesion_network import LesionNetworkSettings, _across, train_lesion_network, vary
 from mbseg_bids.learning.neighbourhood_set import (
     SMALLEST_MM3,
     WIDE,
@@ -47,6 +48,26 @@ def test_training_is_repeatable_and_decided_by_the_seed():
     assert losses["one"] == losses["again"] != losses["other"]
 
 
+def test_a_trained_network_can_go_on():
+    examples, losses = dots_and_rods(64), []
+    quiet = lambda *_: None  # noqa: E731
+    settings = LesionNetworkSettings(epochs=12, batch_size=16, learning_rate=4e-3)
+    trained = train_lesion_network(examples, settings, quiet)
+    for initial in (trained, None):
+        short = LesionNetworkSettings(epochs=0.5, batch_size=16, learning_rate=1e-4)
+        train_lesion_network(examples, short, lambda step, loss, _: losses.append(loss), initial=initial)
+    assert losses[0] < 0.7 * losses[1]
+
+
+def test_moving_across_slices_by_a_step_is_the_next_height():
+    squares = torch.arange(N_CHANNELS, dtype=torch.float32)[None, : len(HEIGHTS_MM[0]), None, None].repeat(3, 1, 4, 4)
+    moved = _across(squares, torch.tensor([1.0, -0.5, 0.0]))
+    assert torch.equal(moved[0, :-1], squares[0, 1:])
+    assert torch.equal(moved[0, -1], squares[0, -1])
+    assert torch.equal(moved[1, 1:], squares[1, 1:] - 0.5)
+    assert torch.equal(moved[2], squares[2])
+
+
 def test_one_class_alone_is_refused():
     examples = dots_and_rods(8)
     one = NeighbourhoodSet(examples.squares, np.ones(8, bool), examples.first_probability, examples.slice_spacing)
@@ -58,7 +79,7 @@ def test_variation_keeps_contrasts_apart_and_heights_in_order():
     heights = np.concatenate([np.arange(len(h)) - len(h) // 2 for h in HEIGHTS_MM])
     levels = 120 + 10 * heights  # within a contrast, brightness rises with height
     squares = np.broadcast_to(levels[None, :, None, None], (40, N_CHANNELS, WIDE, WIDE)).astype(np.uint8)
-    varied = vary(squares, 0.0, np.random.default_rng(1))
+    varied = vary(torch.from_numpy(squares), 0.0, np.random.default_rng(1), torch.Generator().manual_seed(1))
     assert varied.shape == (40, N_CHANNELS, SIDE, SIDE)
     assert 0 <= varied.min() <= varied.max() <= 1
     middle = varied[:, :, SIDE // 2, SIDE // 2].numpy()
