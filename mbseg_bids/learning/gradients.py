@@ -37,9 +37,12 @@ class Arithmetic:
 
     def loss(self, network: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy, single precision."""
+        return functional.cross_entropy(self.logits(network, inputs), targets)
+
+    def logits(self, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what a network answers, single precision."""
         with torch.autocast(self._device.type, dtype=self._format, enabled=self._format is not None):
-            logits = network(inputs)
-        return functional.cross_entropy(logits.float(), targets)
+            return network(inputs).float()
 
 
 class GradientWorkers:

@@ -145,7 +145,12 @@ def train_stage(
 
 
 def mark_false_positives(
-    model: nn.Module, patches: PatchSet, settings: TrainingSettings, *, threshold: float = 0.3
+    model: nn.Module,
+    patches: PatchSet,
+    settings: TrainingSettings,
+    *,
+    threshold: float = 0.3,
+    device: torch.device | None = None,
 ) -> PatchSet:
     """Relabel the not-microbleeds that a network takes for microbleeds as kind ``false_positive``.
 
@@ -153,7 +158,8 @@ def mark_false_positives(
     """
     negative = patches.kinds != KINDS[settings.target]
     wrong = np.zeros(len(patches), bool)
-    wrong[negative] = predict(model, patches.select(negative), settings.patch_size, settings.input_size) >= threshold
+    sides = (settings.patch_size, settings.input_size)
+    wrong[negative] = predict(model, patches.select(negative), *sides, device, settings.precision) >= threshold
     return patches.relabel(np.where(wrong, KINDS["false_positive"], patches.kinds))
 
 

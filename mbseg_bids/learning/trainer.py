@@ -12,7 +12,7 @@ from torch import nn
 
 from mbseg_bids.detection.network import freeze, to_network_input
 from mbseg_bids.evaluation.patch import PatchScores, score_patches
-from mbseg_bids.learning.batches import Batches, TrainingSettings
+from mbseg_bids.learning.batches import Batches, Precision, TrainingSettings
 from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
 from mbseg_bids.learning.descent import check_loss, make_optimiser
 from mbseg_bids.learning.feeding import make_feed
@@ -122,22 +122,29 @@ def validate(
     model: nn.Module, patches: PatchSet, settings: TrainingSettings, device: torch.device | None = None
 ) -> PatchScores:
     """Score a network on patches shown upright and unchanged; its mode is evaluation afterwards."""
-    probability = predict(model, patches, settings.patch_size, settings.input_size, device)
+    probability = predict(model, patches, settings.patch_size, settings.input_size, device, settings.precision)
     names = {number: name for name, number in KINDS.items()}
     kinds = np.array([names[k] for k in patches.kinds.tolist()])
     return score_patches(probability, kinds == settings.target, kinds)
 
 
 def predict(
-    model: nn.Module, patches: PatchSet, patch_size: int, input_size: int, device: torch.device | None = None
+    model: nn.Module,
+    patches: PatchSet,
+    patch_size: int,
+    input_size: int,
+    device: torch.device | None = None,
+    precision: Precision = "float32",
 ) -> npt.NDArray[np.float32]:
     """Return the probability of output 1 for upright patches, shape (N,)."""
     model.eval()
     found = [np.empty(0, np.float32)]
+    arithmetic = Arithmetic(precision, device)
     with torch.inference_mode():
         for start in range(0, len(patches), 128):
             batch = upright(patches.patches[start : start + 128], patch_size).to(device or torch.device("cpu"))
-            found.append(torch.softmax(model(to_network_input(batch, input_size)), dim=1)[:, 1].cpu().numpy())
+            logits = arithmetic.logits(model, to_network_input(batch, input_size))
+            found.append(torch.softmax(logits, dim=1)[:, 1].cpu().numpy())
     return np.concatenate(found)
 
 

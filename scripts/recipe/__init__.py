@@ -1,0 +1,1 @@
+"""How the shipped weights are made; ``scripts/make_weights.py`` is the entry."""

@@ -1,0 +1,95 @@
+"""The networks of the second look: neighbourhoods of microbleeds and of what is taken for them, and their training."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mbseg_bids.detection.classify import classifier
+from mbseg_bids.detection.lesion_network import LesionNetwork, load_lesion_networks, save_lesion_networks
+from mbseg_bids.detection.second_look import NETWORK_FILE
+from mbseg_bids.detection.weights import load_weights, sha256
+from mbseg_bids.learning.labelled_scan import LabelledScan
+from mbseg_bids.learning.lesion_network import LesionNetworkSettings, train_lesion_network
+from mbseg_bids.learning.neighbourhood_set import cut_neighbourhoods, load_neighbourhoods
+from recipe.plans import SETTINGS, ScanPlan, read_scan
+
+FRESH = LesionNetworkSettings(epochs=7)
+TUNED = LesionNetworkSettings(epochs=4, learning_rate=6e-4)
+"""From random weights; on from trained ones."""
+MEMBERS = (0, 1, 2, 3)
+"""Seeds of the networks that answer together."""
+
+
+def sample_scan(work: Path, network: Path, scan: LabelledScan, name: str, seed: list[int]) -> None:
+    """Cut the examples of a scan, the hard ones as the first network answers, unless they are there."""
+    path = work / "neighbourhoods" / f"{name}.npz"
+    if path.is_file():
+        return
+    case = scan.as_case()
+    ask = classifier(*load_weights(network), case.stack)
+    examples = cut_neighbourhoods(case, ask, np.random.default_rng(seed), SETTINGS)
+    examples.save(path)
+    print(name, int(examples.is_microbleed.sum()), "microbleeds,", len(examples), "examples", flush=True)
+
+
+def sample_plan(work: Path, network: Path, plan: ScanPlan) -> None:
+    """:func:`sample_scan` of a simulated scan."""
+    torch.set_num_threads(1)
+    sample_scan(work, network, read_scan(work, plan), plan.name, [plan.anatomy, plan.seed, 5])
+
+
+def train(work: Path, initial: Path | None, device: torch.device, share: float) -> None:
+    """Train the members, put them together, and write what they were trained with.
+
+    ``initial`` holds networks to go on from, one for each member or fewer; ``share`` of the epochs.
+    """
+    path = work / NETWORK_FILE
+    if path.is_file():
+        return
+    settings = TUNED if initial else FRESH
+    settings = replace(settings, epochs=settings.epochs * share)
+    before = list(load_lesion_networks(initial, sha256(initial)).members) if initial else []
+    scans = sorted((work / "neighbourhoods").glob("*.npz"))
+    examples = load_neighbourhoods(scans)
+    members, losses = [], []
+    for seed in MEMBERS:
+        own = work / f"{path.stem}-{seed}.safetensors"
+        log: list[dict[str, float]] = []
+        if own.is_file():
+            facts = json.loads(own.with_suffix(".json").read_text(encoding="utf-8"))
+            members.append(load_lesion_networks(own, facts["sha256"]).members[0])
+        else:
+            start = before[seed % len(before)] if before else None
+            member = train_lesion_network(
+                *(examples, replace(settings, seed=seed), partial(_report, seed, log)), initial=start, device=device
+            )
+            write_facts(own, {"sha256": save_lesion_networks(own, [member]), "loss": log})
+            members.append(member)
+            facts = {"loss": log}
+        losses.append(facts["loss"][-1] if facts["loss"] else {})
+    about = {"settings": asdict(settings), "scans": len(scans), "examples": len(examples), "members": list(MEMBERS)}
+    about |= {"microbleeds": int(examples.is_microbleed.sum()), "loss": losses}
+    about["before"] = sha256(initial) if initial else ""
+    about["sha256"] = save_lesion_networks(path, members)
+    write_facts(path, about)
+
+
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write what a network was trained with beside it."""
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return what :func:`write_facts` wrote."""
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def _report(seed: int, log: list[dict[str, float]], step: int, loss: float, _: LesionNetwork) -> None:
+    log.append({"step": step, "loss": round(loss, 4)})
+    print(f"network {seed}, step {step}: mean loss {loss:.4f}", flush=True)

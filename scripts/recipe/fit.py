@@ -1,0 +1,153 @@
+"""The second look: candidates of whole scans, the curves fitted to them, the threshold they allow."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache, partial
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from mbseg_bids import detection, imaging
+from mbseg_bids.detection.lesion_features import FEATURES
+from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
+from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook
+from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan
+from mbseg_bids.learning.scan_scores import probability_map
+from mbseg_bids.learning.second_look import collect_candidates, fit_second_look
+from recipe.candidates import read_facts
+from recipe.plans import SETTINGS
+
+LESIONS_PER_SCAN = 3.5
+"""Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
+
+FALSE_PER_SCAN = 0.3
+"""On scans without microbleeds, at the threshold of the second look."""
+
+NAMES = [name for name in FEATURES if name != "pallidum_distance"]
+"""What it decides by. Not by the place of the pallidum: how many calcifications and microbleeds are there was decided
+by whoever wrote the simulator, and microbleeds of hypertension favour the lentiform nucleus."""
+
+CURVES_ALONE = "second-look-without-network.json"
+"""The second look fitted without the feature that its network gives, to see what that is worth."""
+
+
+def detect(network: Path, work: Path, name: str) -> None:
+    """Ask the trained network about one scan, unless that was done."""
+    torch.set_num_threads(1)
+    path = work / "probability" / f"{name}.npz"
+    if path.is_file():
+        return
+    model, metadata = load_weights(network)
+    scan = load_scan(work / "scans" / f"{name}.npz")
+    probability = probability_map(model, metadata, scan.as_case(), SETTINGS)
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, probability=probability.astype(np.float16))
+    print(name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
+
+
+def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
+    """Return a scan and its probabilities."""
+    with np.load(work / "probability" / f"{name}.npz", allow_pickle=False) as file:
+        return load_scan(work / "scans" / f"{name}.npz"), file["probability"].astype(np.float32)
+
+
+def collect(path: Path, work: Path, name: str) -> pd.DataFrame:
+    """Return what ratio rule and reader's criteria leave of a scan; ``path``: the networks of the second look."""
+    torch.set_num_threads(1)
+    scan, probability = read(work, name)
+    ask = partial(lesion_log_odds, load_lesion_networks(path, read_facts(path)["sha256"]))
+    table = collect_candidates(scan.as_case(), probability, SETTINGS, ask)
+    return table.assign(scan=name, group=int(name.split("_")[1]), n_lesions=int(scan.lesions.max()))
+
+
+def candidates(work: Path, names: Iterable[str], part: str, jobs: int) -> pd.DataFrame:
+    """Return :func:`collect` of some scans, kept for the same networks, scans and code."""
+    path, names = work / NETWORK_FILE, list(names)
+    state = hashlib.sha256("".join([read_facts(path)["sha256"], code_hash(), *names]).encode()).hexdigest()
+    table = work / f"candidates_{part}_{state[:8]}.tsv"
+    if not table.is_file():
+        with ProcessPoolExecutor(jobs) as pool:
+            tables = list(pool.map(collect, repeat(path), repeat(work), names))
+        pd.concat(tables).to_csv(table, sep="\t", index=False)
+    return pd.read_csv(table, sep="\t", keep_default_na=False, na_values=[""])
+
+
+@cache
+def code_hash() -> str:
+    """Return a hash of the code that candidates and their measures come from."""
+    modules = [path for folder in (detection, imaging) for path in Path(folder.__path__[0]).glob("*.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
+
+
+def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: int) -> None:
+    """Fit the second look and put it into the package, with and without its networks' answer.
+
+    Parameters
+    ----------
+    work
+        Folder of the recipe.
+    fitted, unseen
+        Names of the scans it is fitted to (groups are left out in turn), and of further ones it is tried on.
+    network
+        Name of the weights of the first network.
+    jobs
+        Processes.
+    """
+    tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
+    scans = len(fitted), len(unseen)
+    alone, _ = fit(*tables, *scans, [name for name in NAMES if name != "neighbourhood"])
+    (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
+    model, figures = fit(*tables, *scans, NAMES)
+    about = read_facts(work / NETWORK_FILE)
+    facts = {**model.training, "network": network, "lesion_network": about, "figures": figures}
+    MODEL_FILE.parent.mkdir(exist_ok=True)
+    shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)
+    MODEL_FILE.write_text(replace(model, training=facts, network_sha256=about["sha256"]).to_json(), encoding="utf-8")
+
+
+def fit(
+    table: pd.DataFrame, unseen: pd.DataFrame, n_scans: int, n_unseen: int, names: list[str]
+) -> tuple[SecondLook, dict[str, dict[str, float]]]:
+    """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to."""
+    truth = table["is_microbleed"].to_numpy(bool)
+    model, out_of_fold = fit_second_look(
+        *(table, truth, table["group"].to_numpy()), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans, names=names
+    )
+    probability = np.concatenate([out_of_fold, judge(model, unseen)])
+    rows = pd.concat([table, unseen])
+    world = rows["scan"].str.startswith("real").map({True: "real backgrounds", False: "simulated"}).to_numpy()
+    truth, figures = rows["is_microbleed"].to_numpy(bool), {}
+    for name in np.unique(world):
+        own = world == name
+        n = rows.loc[own, "scan"].nunique()
+        figures[str(name)] = at_thresholds(probability[own], truth[own], n)
+    print("curves:", len(names), json.dumps(figures), "log loss", model.training["log_loss"], flush=True)
+    return model, figures
+
+
+def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the probability of each row."""
+    rows = table[list(model.curves)].to_dict("records")
+    return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])
+
+
+def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scans: int) -> dict[str, float]:
+    """Return, for several thresholds, false ones a scan and the share kept; and the threshold of so many false ones."""
+    false = np.sort(probability[~truth])[::-1]
+    allowed = int(FALSE_PER_SCAN * n_scans)
+    threshold = float(false[allowed]) if allowed < len(false) else 0.0
+    kept = int((probability[truth] > threshold).sum())
+    figures = {"scans": n_scans, "of": int(truth.sum()), "threshold": round(threshold, 3), "kept": kept}
+    for point in (0.2, 0.3, 0.4, 0.5, 0.6):
+        figures[f"kept_{point}"] = int((probability[truth] >= point).sum())
+        figures[f"false_a_scan_{point}"] = round(float((false >= point).sum()) / n_scans, 3)
+    return figures

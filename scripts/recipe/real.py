@@ -1,0 +1,116 @@
+"""Real backgrounds: microbleeds planted in real scans are positives, and everything dark that was there is none."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from planted import scans
+from scipy import ndimage
+
+from mbseg_bids.detection.search_mask import search_region
+from mbseg_bids.imaging.grids import Grid, detection_grid, to_detection_grid
+from mbseg_bids.imaging.labels import GM, WM
+from mbseg_bids.imaging.volume import Volume
+from mbseg_bids.learning.derivatives import ScanFiles
+from mbseg_bids.learning.labelled import LabelledCase, read_case
+from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan, save_scan
+from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
+from mbseg_bids.simulation.rendering import render
+from recipe.plans import SETTINGS
+
+FIRST = 101
+"""Number of the first real background among the anatomies."""
+REPETITIONS = {"train": range(0, 8), "look": range(100, 103)}
+"""Plantings in each background."""
+APART = 9.0
+"""mm between planted microbleeds."""
+N_LESIONS = 25
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """A real scan on its detection grid, with its regions."""
+
+    case: LabelledCase
+    grid: Grid
+    regions: npt.NDArray[np.int32]
+
+
+def plant_scans(work: Path, output_dir: Path, participants: list[str]) -> None:
+    """Plant microbleeds in the sessions of some participants of an output folder; write the scans."""
+    chosen = [scan for scan in scans(output_dir) if scan.participant in participants]
+    for number, scan in enumerate(chosen, start=FIRST):
+        background = read(scan)
+        for part, repetitions in REPETITIONS.items():
+            for repetition in repetitions:
+                name = f"real_{number}_{part}-{repetition:03d}"
+                if not (work / "scans" / f"{name}.npz").is_file():
+                    made = plant(background, name, np.random.default_rng([number, repetition, 9]))
+                    save_scan(work / "scans", made)
+                    print(name, scan.name, int(made.lesions.max()), "planted", flush=True)
+
+
+def names(work: Path, part: str) -> list[str]:
+    """Return the names of the planted scans of a part."""
+    return [path.stem for path in sorted((work / "scans").glob(f"real_*_{part}-*.npz"))]
+
+
+def planted(work: Path, part: str) -> Iterator[tuple[LabelledScan, int, int]]:
+    """Yield the planted scans of a part, with the numbers of background and repetition."""
+    for name in names(work, part):
+        number, repetition = int(name.split("_")[1]), int(name.split("-")[1])
+        yield load_scan(work / "scans" / f"{name}.npz"), number, repetition
+
+
+def read(scan: ScanFiles) -> Background:
+    """Return a session of an output folder on its detection grid."""
+    image = nib.load(scan.t2star)
+    grid = detection_grid(image.shape[:3], image.affine)
+    regions = nib.load(scan.regions)
+    native = Volume(np.asanyarray(regions.dataobj), regions.affine)
+    return Background(read_case(scan), grid, to_detection_grid(native, grid, order=0).data.astype(np.int32))
+
+
+def plant(background: Background, name: str, rng: np.random.Generator) -> LabelledScan:
+    """Return the scan with microbleeds where readers would count them, and where nothing dark was before."""
+    case, grid = background.case, background.grid
+    stack, truth = case.stack.copy(), np.zeros(case.brain.shape, np.int32)
+    echo_time, field_strength = float(rng.uniform(18, 35)), float(rng.choice([1.5, 3.0]))
+    centres: list[npt.NDArray] = []
+    for voxel in rng.permutation(np.argwhere(_places(background))):
+        centre = grid.affine[:3, :3] @ (voxel + rng.uniform(-0.5, 0.5, 3)) + grid.affine[:3, 3]
+        if centres and np.linalg.norm(np.array(centres) - centre, axis=1).min() < APART:
+            continue
+        feature = draw_microbleed(centre, rng)
+        patch = render(feature.sources, grid.affine, grid.shape, echo_time=echo_time, field_strength=field_strength)
+        visible = None if patch is None else block_truth(patch, 1)
+        if patch is None or visible is None or not visible.any():
+            continue
+        centres.append(centre)
+        stack[0][patch.box] *= np.abs(patch.ratio)
+        for channel, signal in ((1, feature.t2w), (2, feature.t1w)):
+            stack[channel][patch.box] *= 1 - patch.occupancy * (1 - signal)
+        truth[patch.box][visible] = len(centres)
+        if len(centres) == N_LESIONS:
+            break
+    levels = np.clip(np.rint(stack * 2.55), 0, 255).astype(np.uint8)
+    nothing = np.zeros(truth.shape, np.uint8)
+    truth[~case.brain] = 0
+    images = {"lesions": truth, "mimics": nothing, "tissue": case.tissue, "brain": case.brain}
+    regions = background.regions.astype(np.uint8)
+    return LabelledScan(name, levels, **images, regions=regions, spacing=case.spacing, affine=grid.affine)
+
+
+def _places(background: Background) -> npt.NDArray[np.bool_]:
+    """Return where microbleeds may be: in parenchyma, most of what is about it too, nothing dark there yet."""
+    case = background.case
+    parenchyma = ((case.tissue == GM) | (case.tissue == WM)).astype(np.float32)
+    size = [max(1, round(5 / step)) for step in case.spacing]
+    surrounded = ndimage.uniform_filter(parenchyma, size) > 0.65
+    mask, _ = search_region(case.stack[0], case.brain, case.tissue, case.spacing, SETTINGS)
+    dark = ndimage.binary_dilation(mask, iterations=1)
+    inside = ndimage.binary_erosion(case.brain, iterations=2)
+    return inside & surrounded & ~dark & (background.regions > 0) & (parenchyma > 0)
