@@ -18,11 +18,12 @@ from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.learning.patch_set import wide_size
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
+from mbseg_bids.simulation.mimics import ignored
 
 WIDE = wide_size(SIDE) + 2
 """Side of the stored squares: room to turn and to shift the network's."""
 APART_MM = 3.0
-"""What is nearer to a microbleed is no example of anything else."""
+"""What is nearer to a microbleed, or to what training ignores, is no example of anything else."""
 N_MIMICS, N_DARK = 350, 250
 """Dark places of a scan that the first network is asked about: in simulated mimics, and elsewhere."""
 HARD = 0.05
@@ -123,7 +124,7 @@ def _microbleeds(case: Case) -> npt.NDArray[np.int64]:
 
 def _dark_places(case: Case, rng: np.random.Generator, settings: DetectionSettings) -> npt.NDArray[np.int64]:
     _, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
-    near = case.lesions > 0
+    near = (case.lesions > 0) | ignored(case.mimics)
     for axis, step in enumerate(case.spacing):
         if reach := int(APART_MM / step + 0.5):
             near = ndimage.maximum_filter1d(near.astype(np.uint8), 2 * reach + 1, axis=axis) > 0

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from mbseg_bids.imaging.labels import CSF, GM, WM
 from mbseg_bids.learning.patch_set import PatchSet, concatenate, cut_patch_set
+from mbseg_bids.simulation.mimics import ignored
 
 RIM = 1
 """Voxels around a lesion, along all axes, that are neither positive nor negative: where it ends is open to dispute."""
@@ -103,7 +104,8 @@ def microbleed_patches(
     brain, candidates
         Shape (I, J, K): where to draw from, and the dark voxels of the search mask.
     mimics
-        Shape (I, J, K): 0, or a label of a vein, calcification, iron and the like.
+        Shape (I, J, K): 0, or a label of a vein, calcification, iron and the like. Nothing is drawn from those of
+        :data:`mbseg_bids.simulation.mimics.IGNORED_MIMICS`.
     participant
         Whose scan it is.
     voxel_volume
@@ -119,7 +121,7 @@ def microbleed_patches(
     if lesion_volumes is not None:
         volumes = np.array([lesion_volumes[n] for n in numbers.tolist()])
     n_background = max(counts.background, len(lesion_voxels) * (counts.rotations + 1))
-    near = ndimage.binary_dilation(lesions > 0, np.ones((2 * RIM + 1,) * 3))
+    near = ndimage.binary_dilation((lesions > 0) | ignored(mimics), np.ones((2 * RIM + 1,) * 3))
     negative = brain & ~near
     wide_plane = np.ones((2 * SURROUND + 1, 2 * SURROUND + 1, 1))
     surround = ndimage.binary_dilation(lesions > 0, wide_plane) & negative

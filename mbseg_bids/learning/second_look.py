@@ -14,7 +14,7 @@ from mbseg_bids.detection.lesions import segment_lesions, survivor_features
 from mbseg_bids.detection.second_look import Curve, SecondLook
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
-from mbseg_bids.simulation.mimics import MIMICS
+from mbseg_bids.simulation.mimics import MIMICS, ignored
 
 N_KNOTS = 6
 """Points of a curve."""
@@ -45,8 +45,9 @@ def collect_candidates(
 
     Returns
     -------
-    One row a survivor: the features, ``is_microbleed`` (it shares a voxel with a true one), ``mimic`` (name of the
-    simulated mimic that it covers most of, or empty) and ``volume_mm3``.
+    One row a survivor, but for those that share a voxel with what training ignores: the features, ``is_microbleed`` (it
+    shares a voxel with a true one), ``mimic`` (name of the simulated mimic that it covers most of, or empty) and
+    ``volume_mm3``.
     """
     result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings)
     scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing, case.pallidum)
@@ -56,6 +57,8 @@ def collect_candidates(
         if box is None:
             continue
         own = result.survivors[box] == label
+        if ignored(case.mimics[box][own]).any() and not (case.lesions[box][own] > 0).any():
+            continue
         truth = {
             "is_microbleed": bool((case.lesions[box][own] > 0).any()),
             "mimic": mimic_among(case.mimics[box][own]),

@@ -61,7 +61,8 @@ def cut_case(
     asked = voxels_to_classify(case.stack[0], case.brain, case.tissue, case.spacing, settings or DetectionSettings())
     candidates = np.zeros(case.brain.shape, bool)
     candidates[tuple(asked.T)] = True
-    tissue = tissue_patches(case.stack, case.tissue, case.brain, participant, rng, n=n_tissue, size=size)
+    true_tissue = case.tissue if case.true_tissue is None else case.true_tissue
+    tissue = tissue_patches(case.stack, true_tissue, case.brain, participant, rng, n=n_tissue, size=size)
     microbleed = microbleed_patches(
         case.stack,
         case.lesions,

@@ -81,17 +81,21 @@ def box_average(
     affine: npt.NDArray[np.float64],
     shape: Sequence[int],
     *,
-    pitch: float = 1.0,
+    pitch: Sequence[float] = (1.65, 1.65, 1.0),
     move: npt.NDArray[np.float64] | None = None,
+    gap: float = 0.0,
 ) -> npt.NDArray[np.float32]:
-    """Mean of a volume over every voxel of a grid, from samples at most `pitch` mm apart: what partial volume does."""
+    """Mean of a volume over every voxel of a grid, from samples at most `pitch` mm apart: what partial volume does.
+
+    `gap`: share of the slice axis that lies between slices and gives no signal.
+    """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    counts = np.maximum(1, np.ceil(spacing / pitch - 1e-3)).astype(int)
+    counts = np.maximum(1, np.ceil(spacing / np.asarray(pitch) - 1e-3)).astype(int)
     total = np.zeros(tuple(shape), dtype=np.float32)
     for index in np.ndindex(*counts):
         shift = (np.array(index) + 0.5) / counts - 0.5
         shifted = affine.copy()
-        shifted[:3, 3] += affine[:3, :3] @ shift
+        shifted[:3, 3] += affine[:3, :3] @ (shift * (1, 1, 1 - gap))
         total += resample(volume.data, volume.affine, shifted, shape, move=move)
     return total / np.prod(counts)
 
@@ -147,8 +151,12 @@ def _most_frequent(drawn: Sequence[npt.NDArray[np.uint8]], n_classes: int) -> np
     return best
 
 
-def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -> tuple[Volume, ...]:
-    """Gradient (T / m) of the main field along world x, y, z that the air in and about the head causes, after shimming.
+AIR, BONE, VENOUS_SINUS = 9.4e-6, -2.2e-6, 0.35e-6
+"""Susceptibility (SI) relative to tissue: Schenck, Med Phys 1996, 23:815; Haacke 1999."""
+
+
+def head_field(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -> Volume:
+    """Change (T) of the main field that air, bone and venous sinuses cause in the head, after shimming.
 
     The field of any distribution of susceptibility is its convolution with that of a dipole, (1/3 - kz^2 / k^2) in
     k-space (Marques & Bowtell, Concepts Magn Reson B 2005, 25:65). Shims remove its second-order
@@ -158,8 +166,10 @@ def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -
     labels = anatomy.labels.data[::step, ::step, ::step]
     brain = anatomy.brain[::step, ::step, ::step]
     pad = 12
+    table = np.where(AIR_TABLE, AIR, 0.0)
+    table[515], table[514] = BONE, VENOUS_SINUS
     # Tissue continues below the cut at the neck; elsewhere the head is surrounded by air.
-    chi = np.pad(np.where(AIR_TABLE[labels], 9.4e-6, 0.0), ((pad, pad), (pad, pad), (pad, pad)), constant_values=9.4e-6)
+    chi = np.pad(table[labels], pad, constant_values=AIR)
     chi[..., :pad] = chi[..., pad : pad + 1]
     chi = ndimage.gaussian_filter(chi, 0.7)
     frequencies = np.meshgrid(*[fft.fftfreq(n) for n in chi.shape[:2]], fft.rfftfreq(chi.shape[2]), indexing="ij")
@@ -176,9 +186,18 @@ def air_dephasing(anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3) -
     shift -= terms @ weights
     affine = anatomy.labels.affine.copy()
     affine[:3, :3] *= step
-    gradients = np.stack(np.gradient(shift, step * 1e-3))
+    return Volume(shift, affine)
+
+
+def air_dephasing(
+    anatomy: Anatomy, protocol: Protocol, *, grid_step: int = 3, field: Volume | None = None
+) -> tuple[Volume, ...]:
+    """Gradient (T / m) of the field of `head_field` along world x, y, z; `field` if that is known already."""
+    field = head_field(anatomy, protocol, grid_step=grid_step) if field is None else field
+    axes = field.affine[:3, :3] / np.linalg.norm(field.affine[:3, :3], axis=0)
+    gradients = np.stack(np.gradient(field.data, float(field.spacing[0]) * 1e-3))
     world = np.tensordot(axes, gradients, axes=1).astype(np.float32)
-    return tuple(Volume(g, affine) for g in world)
+    return tuple(Volume(g, field.affine) for g in world)
 
 
 def dropout_factor(

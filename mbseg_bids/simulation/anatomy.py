@@ -35,12 +35,13 @@ from mbseg_bids.simulation.pathology import (
     fold_cerebellum,
 )
 from mbseg_bids.simulation.relaxation import tissue_of
+from mbseg_bids.simulation.sheets import add_dura
 
 N_LABELS = 16384
 """Label numbers are below this."""
 
 _TISSUE_OF = {
-    "csf": CSF, "lacune": CSF, "choroid": CSF, "vessel": CSF, "artery": CSF,
+    "csf": CSF, "lacune": CSF, "choroid": CSF, "vessel": CSF, "artery": CSF, "dura": CSF,
     "cortex": GM, "caudate": GM, "putamen": GM, "pallidum": GM, "thalamus": GM, "hippocampus": GM,
     "cerebellar_cortex": GM, "dentate": GM,
     "white_matter": WM, "hyperintensity": WM, "cerebellar_white": WM, "brainstem": WM,
@@ -202,6 +203,7 @@ def make_anatomy(
     hyperintensities: float | None = None,
     n_lacunes: int | None = None,
     grey_white: tuple[Volume, Volume] | None = None,
+    dura: bool = True,
 ) -> Anatomy:
     """A new head from a label map.
 
@@ -218,6 +220,8 @@ def make_anatomy(
     grey_white
         Probabilities of grey and white matter in the world of `labelmap`: redraw the border of cortex, white matter
         and CSF by them. For a label map voted over people, whose cortex has lost its folds.
+    dura
+        Whether to put in falx, tentorium and the lining of the skull.
     """
     data = np.asarray(labelmap.data)
     if not np.issubdtype(data.dtype, np.integer):
@@ -242,6 +246,8 @@ def make_anatomy(
     fold_cerebellum(labels, rng)
     add_iron_nuclei(labels, rng)
     add_lacunes(labels, rng, n=n_lacunes)
+    if dura:
+        add_dura(labels, rng)
     brain = np.zeros(head.shape, dtype=bool)
     brain[box] = extract_brain(labels, reach=float(rng.uniform(0.8, 3.0)))
     return Anatomy(head, brain, age)

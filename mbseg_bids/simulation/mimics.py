@@ -1,7 +1,7 @@
-"""What looks like a microbleed and is none: calcification, cavernoma, traces of larger bleeds, perivascular spaces.
+"""What looks like a microbleed and is none: cavernoma, traces of larger bleeds, perivascular spaces; and the whole set.
 
-Vessels are in `vessels`. Iron of the deep nuclei and dropout near air are no features: they come from `relaxation` and
-`acquisition.air_dephasing`.
+Vessels are in `vessels`, `crossing_vessels` and `venous_tree`, calcium in `calcification`, sheets in `sheets`. Iron of
+the deep nuclei and dropout near air are no features: they come from `relaxation` and `acquisition.head_field`.
 """
 
 import numpy as np
@@ -9,8 +9,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.simulation.anatomy import Anatomy
+from mbseg_bids.simulation.calcification import calcifications, dural_plaques, mineralised_perforators
+from mbseg_bids.simulation.crossing_vessels import FluidMaps, csf_vessels, fluid_maps, tissue_vessels
 from mbseg_bids.simulation.relaxation import LACUNE
 from mbseg_bids.simulation.susceptibility import Feature, Sphere, Vessel
+from mbseg_bids.simulation.venous_tree import bridging_veins, deep_veins, medullary_fans, pial_trees
 from mbseg_bids.simulation.vessels import arteries, draw_voxels, medullary_veins, sulcal_veins, to_world, unit
 
 MIMICS: dict[int, str] = {
@@ -23,40 +26,24 @@ MIMICS: dict[int, str] = {
     7: "superficial_siderosis",
     8: "old_haemorrhage",
     9: "lacune_rim",
+    10: "csf_vessel",
+    11: "tissue_vessel",
+    12: "deep_vein",
+    13: "dura",
+    14: "mineralised_perforator",
+    15: "bridging_vein",
 }
 """Labels of the mimic segmentation. New kinds are appended: a number keeps its meaning."""
 
 MIMIC_NUMBERS = {name: number for number, name in MIMICS.items()}
 
+IGNORED_MIMICS = frozenset({MIMIC_NUMBERS["superficial_siderosis"]})
+"""Haemosiderin of a bleed that is no microbleed: an example neither of one nor of anything else."""
 
-def calcifications(anatomy: Anatomy, rng: np.random.Generator, *, probability: float = 0.5) -> list[Feature]:
-    """Diamagnetic calcium: pallidum (often on both sides), choroid plexus, pineal gland."""
-    found = []
 
-    def add(voxel: npt.NDArray, radius: float) -> None:
-        centre = tuple(to_world(anatomy, voxel).tolist())
-        sphere = Sphere(centre, radius, -float(rng.uniform(0.8, 2.5)), t2star=8.0, density=0.4)
-        found.append(
-            Feature("calcification", (sphere,), t2w=float(rng.uniform(0.3, 0.8)), t1w=float(rng.uniform(0.4, 1.3)))
-        )
-
-    if rng.random() < probability * 0.5:
-        for side in (13, 52):
-            for voxel in draw_voxels(anatomy.select(side), int(rng.integers(0, 3)), rng):
-                add(voxel, float(rng.uniform(0.5, 1.5)))
-    if rng.random() < probability:
-        ventricles = anatomy.select(4, 43, 31, 63)
-        if ventricles.any():
-            posterior = ventricles.copy()
-            edge = int(np.quantile(np.flatnonzero(ventricles.any(axis=(0, 2))), 0.35))
-            posterior[:, edge:] = False
-            for voxel in draw_voxels(posterior, int(rng.integers(1, 5)), rng):
-                add(voxel, float(rng.uniform(0.8, 2.5)))
-    third = np.argwhere(anatomy.select(14))
-    if rng.random() < probability and len(third):
-        back = third[third[:, 1] <= np.quantile(third[:, 1], 0.05)].mean(axis=0)
-        add(back + np.array((0, -4, 2)), float(rng.uniform(1.0, 2.5)))
-    return found
+def ignored(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Voxels of a mimic segmentation that training must leave out, as positives and as negatives."""
+    return np.isin(labels, tuple(IGNORED_MIMICS))
 
 
 def cavernoma(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
@@ -108,9 +95,11 @@ def superficial_siderosis(anatomy: Anatomy, rng: np.random.Generator) -> list[Fe
     if not pieces.any():
         return []
     piece = np.argwhere(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1) + low
-    piece = piece[rng.random(len(piece)) < rng.uniform(0.15, 0.5)][:240]
-    places = to_world(anatomy, piece + rng.uniform(-0.5, 0.5, piece.shape))
-    return _haemosiderin("superficial_siderosis", places, rng, radius=(0.3, 0.6), dchi=(0.5, 1.2))
+    # Every voxel of the lining, so that the ribbon has no gaps; of a long one, the part nearest to where it starts.
+    piece = piece[np.argsort(np.linalg.norm(piece - starts[0], axis=1), kind="stable")][:600]
+    places = to_world(anatomy, piece + rng.uniform(-0.3, 0.3, piece.shape))
+    dchi = float(rng.uniform(0.6, 1.2))
+    return _haemosiderin("superficial_siderosis", places, rng, radius=(0.4, 0.55), dchi=(0.8 * dchi, 1.2 * dchi))
 
 
 def old_haemorrhage(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
@@ -176,12 +165,22 @@ def perivascular_spaces(anatomy: Anatomy, n: int, rng: np.random.Generator) -> l
     return spaces
 
 
-def draw_mimics(anatomy: Anatomy, rng: np.random.Generator, *, load: float = 1.0) -> list[Feature]:
-    """An ordinary set of mimics; `load` multiplies the numbers of vessels."""
+def draw_mimics(anatomy: Anatomy, rng: np.random.Generator, *, load: float = 1.0, wide: bool = True) -> list[Feature]:
+    """An ordinary set of mimics.
+
+    Parameters
+    ----------
+    load
+        Multiplies the numbers of vessels.
+    wide
+        Whether vessels of every place and the tree of the veins are among them; without, only winding sulcal veins,
+        arteries, and medullary veins on their way to a ventricle.
+    """
+    maps = fluid_maps(anatomy)
     features = medullary_veins(anatomy, round(load * rng.uniform(20, 60)), rng)
-    features += sulcal_veins(anatomy, round(load * rng.uniform(45, 110)), rng)
+    features += sulcal_veins(anatomy, round(load * rng.uniform(45, 110)), rng, guide=maps.narrow)
     features += perivascular_spaces(anatomy, round(load * rng.uniform(0, 25)), rng)
-    features += arteries(anatomy, round(load * rng.uniform(5, 25)), rng)
+    features += arteries(anatomy, round(load * rng.uniform(5, 25)), rng, guide=maps.wide)
     features += calcifications(anatomy, rng)
     features += lacune_rims(anatomy, rng)
     if rng.random() < 0.12 * load:
@@ -190,4 +189,17 @@ def draw_mimics(anatomy: Anatomy, rng: np.random.Generator, *, load: float = 1.0
         features += superficial_siderosis(anatomy, rng)
     if rng.random() < 0.08 * load:
         features += old_haemorrhage(anatomy, rng)
+    return features + _wide_mimics(anatomy, maps, rng, load) if wide else features
+
+
+def _wide_mimics(anatomy: Anatomy, maps: FluidMaps, rng: np.random.Generator, load: float) -> list[Feature]:
+    features = csf_vessels(anatomy, maps, rng, load=load)
+    features += tissue_vessels(anatomy, rng, load=load)
+    features += medullary_fans(anatomy, round(load * rng.uniform(0, 7)), rng)
+    features += pial_trees(anatomy, maps, round(load * rng.uniform(3, 14)), rng)
+    features += bridging_veins(anatomy, maps, round(load * rng.uniform(2, 10)), rng)
+    features += mineralised_perforators(anatomy, round(load * rng.uniform(0, 8)), rng)
+    features += dural_plaques(anatomy, rng, mean=1.5 * load)
+    if rng.random() < 0.9:
+        features += deep_veins(anatomy, rng)
     return features

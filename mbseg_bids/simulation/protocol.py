@@ -27,6 +27,10 @@ COHORT_GEOMETRIES: tuple[tuple[tuple[float, float, float], float], ...] = (
 """Those of VALDO, as often as there."""
 
 
+EPI_LINE = 0.6
+"""ms from one line of an echo-planar k-space to the next."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How a session is scanned. Times in ms, angles in degrees, lengths in mm.
@@ -61,6 +65,16 @@ class Protocol:
         Scale of the field of the air about the brain that shimming leaves.
     tilt
         Of the T2*-weighted slices, radians about x, y, z.
+    gap
+        Between T2*-weighted slices, as a share of their distance `spacing[2]`: no signal comes from there.
+    white_noise
+        Whether noise is added to the finished image; else to k-space, before it is cut and filled with zeros: noise of
+        neighbouring voxels is then alike.
+    epi
+        Lines of k-space read after one excitation, each `EPI_LINE` ms after the one before: the image is displaced
+        where the field is off, and blurred by decay. 0 and 1: none.
+    misregistration
+        Standard deviation (mm) of the shift of T2w and T1w that registration leaves, along each axis.
     """
 
     field_strength: float = 3.0
@@ -81,6 +95,10 @@ class Protocol:
     swi: bool = False
     dropout: float = 0.7
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gap: float = 0.0
+    white_noise: bool = True
+    epi: int = 0
+    misregistration: float = 0.4
 
 
 def draw_protocol(
@@ -88,6 +106,7 @@ def draw_protocol(
     *,
     geometries: Sequence[tuple[tuple[float, float, float], float]] = T2STAR_GEOMETRIES,
     swi_share: float = 0.1,
+    wide: bool = False,
 ) -> Protocol:
     """A protocol from the range met in cohorts, and beyond it: noisier, more blurred, with ghosts.
 
@@ -97,6 +116,8 @@ def draw_protocol(
         T2* voxels (mm) and their weights. Slices of 2 mm and more get a thickness between 0.85 and 1.2 of these.
     swi_share
         Share of susceptibility-weighted scans; these have voxels and echo times of their own.
+    wide
+        Whether half of the protocols go beyond `geometries`, and all beyond the rest: see `widen`.
     """
     weights = np.array([weight for _, weight in geometries])
     spacing = geometries[rng.choice(len(weights), p=weights / weights.sum())][0]
@@ -129,16 +150,60 @@ def draw_protocol(
         motion=tuple(np.minimum(amplitude, 1.0).tolist()),
         spacing=(*spacing[:2], thickness),
     )
-    if rng.random() >= swi_share:
-        return protocol
+    if rng.random() < swi_share:
+        protocol = replace(
+            protocol,
+            swi=True,
+            spacing=(0.5, 0.5, float(rng.choice([0.8, 1.2, 2.0]))),
+            echo_time=float(rng.uniform(18, 25) if field_strength == 3.0 else rng.uniform(32, 40)),
+            repetition_time=float(rng.uniform(26, 50)),
+            flip_angle=float(rng.uniform(10, 20)),
+        )
+    return widen(protocol, rng) if wide else protocol
+
+
+def widen(protocol: Protocol, rng: np.random.Generator) -> Protocol:
+    """The protocol made less like the others.
+
+    Half of those that are not susceptibility-weighted get voxels of 0.4 to 2.4 mm in plane and 0.8 to 7 mm across;
+    slices of 2.5 mm and more a gap of up to a quarter, in half of scans; T2w and T1w coarser voxels and 2D slices.
+    Noise is that of a k-space in nine of ten and more. A twelfth of scans are echo-planar. In three of ten, T2w and T1w
+    are out of register by up to 3 mm.
+    """
+    spacing = protocol.spacing
+    if not protocol.swi and rng.random() < 0.5:
+        in_plane = _log_uniform(rng, 0.4, 2.4)
+        across = float(rng.uniform(2.5, 7)) if rng.random() < 0.7 else float(rng.uniform(0.8, 2.5))
+        spacing = (in_plane, in_plane, across)
+    epi = not protocol.swi and rng.random() < 1 / 12
+    if epi:
+        spacing = (*(float(rng.uniform(1.5, 2.4)),) * 2, float(rng.uniform(2, 5)))
+    gapped = spacing[2] >= 2.5 and rng.random() < 0.5
+    misaligned = rng.random() < 0.3
     return replace(
         protocol,
-        swi=True,
-        spacing=(0.5, 0.5, float(rng.choice([0.8, 1.2, 2.0]))),
-        echo_time=float(rng.uniform(18, 25) if field_strength == 3.0 else rng.uniform(32, 40)),
-        repetition_time=float(rng.uniform(26, 50)),
-        flip_angle=float(rng.uniform(10, 20)),
+        spacing=spacing,
+        gap=float(rng.uniform(0.05, 0.25)) if gapped else 0.0,
+        white_noise=bool(rng.random() < 0.1) and not epi and spacing[0] <= 1,
+        epi=int(rng.integers(40, 100)) if epi else 0,
+        t1w_spacing=_anatomical_voxels(rng, protocol.t1w_spacing, two_d=0.3),
+        t2w_spacing=_anatomical_voxels(rng, protocol.t2w_spacing, two_d=0.6),
+        misregistration=float(rng.uniform(0.4, 1.3)) if misaligned else protocol.misregistration,
     )
+
+
+def _anatomical_voxels(
+    rng: np.random.Generator, usual: tuple[float, float, float], *, two_d: float
+) -> tuple[float, float, float]:
+    """Voxels of T1w or T2w: as usual in half of scans, else coarser, a share of these in thick slices."""
+    if rng.random() < 0.5:
+        return usual
+    in_plane = float(rng.uniform(0.8, 1.6))
+    return (in_plane, in_plane, float(rng.uniform(3, 7)) if rng.random() < two_d else in_plane)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def label_signals(

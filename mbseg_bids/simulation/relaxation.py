@@ -50,6 +50,7 @@ _AT_3T: dict[str, Relaxation] = {
     "mucosa": Relaxation(1600, 120, 20, 0.80),
     "eye": Relaxation(4000, 900, 300, 1.00),
     "nerve": Relaxation(1000, 80, 45, 0.72),
+    "dura": Relaxation(950, 30, 11, 0.45),
 }
 
 _IRON: dict[str, tuple[float, float, float]] = {
@@ -90,12 +91,13 @@ _LABELS: dict[str, tuple[int, ...]] = {
     "dentate": (901,),
     "midbrain_nucleus": (902,),
     "fat": (903,),
+    "dura": (904,),
 }
 
 LABEL_CLASS: dict[int, str] = {label: name for name, labels in _LABELS.items() for label in labels}
 """Tissue of each label."""
 
-LACUNE, DENTATE, MIDBRAIN_NUCLEUS, FAT, HYPERINTENSITY = 900, 901, 902, 903, 77
+LACUNE, DENTATE, MIDBRAIN_NUCLEUS, FAT, DURA, HYPERINTENSITY = 900, 901, 902, 903, 904, 77
 """Numbers given to structures that the simulation adds to a label map."""
 
 

@@ -88,22 +88,28 @@ def _to_world(voxels: Tensor, affine: npt.NDArray[np.float64]) -> Tensor:
     return torch.stack([a * x + b * y + c * z + d for a, b, c, d in rows]).movedim(0, -1)
 
 
-def sub_voxel_points(voxels: Tensor, affine: npt.NDArray[np.float64], pitch: float) -> Tensor:
-    """Centres (mm) of the sub-voxels, at most `pitch` mm long, of voxels (n, 3): shape (n, sub-voxels, 3)."""
+def sub_voxel_points(voxels: Tensor, affine: npt.NDArray[np.float64], pitch: float, gap: float = 0.0) -> Tensor:
+    """Centres (mm) of the sub-voxels, at most `pitch` mm long, of voxels (n, 3): shape (n, sub-voxels, 3).
+
+    None lies in the `gap`, a share of the slice axis.
+    """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     counts = np.maximum(1, np.ceil(spacing / pitch - 1e-6)).astype(int)
     shifts = [(torch.arange(n, device=voxels.device, dtype=torch.float32) + 0.5) / n - 0.5 for n in counts.tolist()]
+    shifts[2] = shifts[2] * (1 - gap)
     within = torch.stack(torch.meshgrid(*shifts, indexing="ij")).reshape(3, -1).T
     return _to_world(voxels[:, None].to(torch.float32) + within, affine)
 
 
-def _chunks(voxels: Tensor, affine: npt.NDArray[np.float64], pitch: float, chunk: int | None) -> Iterator[Tensor]:
+def _chunks(
+    voxels: Tensor, affine: npt.NDArray[np.float64], pitch: float, chunk: int | None, gap: float = 0.0
+) -> Iterator[Tensor]:
     """Points of `sub_voxel_points` in portions: on a CPU such as its cache holds."""
     if chunk is None:
         chunk = 2**15 if voxels.device.type == "cpu" else 2**22
     per_voxel = int(np.prod(np.ceil(np.linalg.norm(affine[:3, :3], axis=0) / pitch)))
     for part in voxels.split(max(1, chunk // per_voxel)):
-        yield sub_voxel_points(part, affine, pitch)
+        yield sub_voxel_points(part, affine, pitch, gap)
 
 
 def sample(volume: Volume, points: Tensor) -> Tensor:
@@ -164,6 +170,7 @@ def render(
     reach: float = 1.0,
     device: torch.device | str = "cpu",
     chunk: int | None = None,
+    gap: float = 0.0,
 ) -> Patch | None:
     """Signal of the voxels around sources: complex mean over sub-voxels of rho exp(-TE / T2*) exp(i gamma dBz TE).
 
@@ -192,6 +199,8 @@ def render(
         Where to compute.
     chunk
         Sub-voxels computed at a time: decides speed and memory, not the result.
+    gap
+        Share of the slice axis (the third) that lies between slices and gives no signal.
 
     Returns
     -------
@@ -203,7 +212,7 @@ def render(
     voxels = reached_voxels(sources, box, affine, within=lambda source: reach * source.reach, device=device)
     ratios = [torch.empty(0, dtype=torch.complex64, device=device)]
     shares = [torch.empty(0, device=device)]
-    for points in _chunks(voxels, affine, pitch, chunk):
+    for points in _chunks(voxels, affine, pitch, chunk, gap):
         field = torch.zeros(points.shape[:-1], device=device)
         inner = torch.full_like(field, torch.inf)  # where sources overlap, the darker material counts
         occupied = torch.zeros(field.shape, dtype=torch.bool, device=device)

@@ -67,11 +67,11 @@ def _vein(kind: str, points: npt.NDArray, radius: float, rng: np.random.Generato
     vessel = Vessel(
         tuple(map(tuple, points.tolist())),
         radius,
-        dchi=float(rng.uniform(0.25, 0.6)),
-        t2star=float(rng.uniform(10, 25)),
-        density=float(rng.uniform(0.6, 1.0)),
+        dchi=float(rng.uniform(0.15, 0.8)),
+        t2star=float(rng.uniform(8, 35)),
+        density=float(rng.uniform(0.4, 1.1)),
     )
-    return Feature(kind, (vessel,), t2w=float(rng.uniform(0.05, 0.4)), t1w=float(rng.uniform(0.5, 0.95)))
+    return Feature(kind, (vessel,), t2w=float(rng.uniform(0.05, 0.8)), t1w=float(rng.uniform(0.5, 1.2)))
 
 
 def medullary_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
@@ -95,15 +95,24 @@ def medullary_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[
     return veins
 
 
-def sulcal_veins(anatomy: Anatomy, n: int, rng: np.random.Generator, *, across: float = 0.4) -> list[Feature]:
+def sulcal_veins(
+    anatomy: Anatomy,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    across: float = 0.4,
+    guide: npt.NDArray[np.float32] | None = None,
+) -> list[Feature]:
     """Veins of the sulci and of the brain's surface, winding through the CSF over the cortex.
 
     A share `across` climbs along the scanner's z on its way to a sinus: axial slices cut it into dark dots, which at
-    the foot of a sulcus look like microbleeds.
+    the foot of a sulcus look like microbleeds. `guide`: CSF about each voxel (`crossing_vessels.FluidMaps.narrow`),
+    computed if not given.
     """
     labels = anatomy.labels.data
     fluid = labels == 24
-    guide = ndimage.gaussian_filter(fluid.astype(np.float32), 1.0)
+    if guide is None:
+        guide = ndimage.gaussian_filter(fluid.astype(np.float32), 1.0)
     cortex = np.isin(labels, (3, 42, 8, 47))
     place = (fluid | (cortex & (guide > 0.35))) & ndimage.binary_dilation(cortex, iterations=2) & anatomy.brain
     veins = []
@@ -119,15 +128,18 @@ def sulcal_veins(anatomy: Anatomy, n: int, rng: np.random.Generator, *, across: 
     return veins
 
 
-def arteries(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
+def arteries(
+    anatomy: Anatomy, n: int, rng: np.random.Generator, *, guide: npt.NDArray[np.float32] | None = None
+) -> list[Feature]:
     """Arteries in the wide spaces of CSF: at the base, in the Sylvian and the interhemispheric fissure.
 
     Their blood is oxygenated, so its susceptibility is that of tissue. It flows: on T2w it has left before it is
     refocused (a void); on T2* and T1w it is bright where fresh blood has come in, or dark where it dephases, alike in
-    all arteries of a scan.
+    all arteries of a scan. `guide`: as `crossing_vessels.FluidMaps.wide`, computed if not given.
     """
     fluid = anatomy.labels.data == 24
-    guide = ndimage.gaussian_filter(fluid.astype(np.float32), 2.0)
+    if guide is None:
+        guide = ndimage.gaussian_filter(fluid.astype(np.float32), 2.0)
     place = fluid & (guide > 0.45) & anatomy.brain
     bright = rng.random() < 0.5
     found = []

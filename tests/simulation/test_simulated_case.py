@@ -21,7 +21,8 @@ THICK = Protocol(spacing=(0.5, 0.5, 4.0))
 
 @pytest.fixture(scope="module")
 def case(toy_head):
-    return simulate_training_case(toy_head, np.random.default_rng(2), protocol=QUIET, n_lesions=12, mimic_load=0.2)
+    rng = np.random.default_rng(2)
+    return simulate_training_case(toy_head, rng, protocol=QUIET, n_lesions=12, mimic_load=0.2, wide=False)
 
 
 def test_shapes_types_and_ranges(case):
