@@ -56,7 +56,7 @@ class Scale:
 
 SCALES = {
     "toy": Scale(1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
-    "cpu": Scale(7, 3),
+    "cpu": Scale(5, 3),
     "gpu": Scale(45, 5),
 }
 """By the name of what computes; ``toy`` tries every step in minutes and is worth nothing else."""
