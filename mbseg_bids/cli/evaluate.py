@@ -9,6 +9,7 @@ from mbseg_bids.cli.resources import add_device
 
 ACTIONS = {
     "trees": "lesions of two derivative trees: sensitivity, precision, Dice, false lesions a scan",
+    "worlds": "the same for several sets of scans, the worst first",
     "patches": "labelled patches: accuracy, sensitivity, specificity of a network",
     "sweep": "sensitivity and precision against the thresholds of post-processing (Dadar et al. 2022, Figure 10)",
     "calibration": "whether the probability of the second look means what it says",
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, action in parsers.items():
         {
             "trees": _add_trees,
+            "worlds": _add_worlds,
             "patches": _add_patches,
             "sweep": _add_sweep,
             "calibration": _add_calibration,
@@ -53,6 +55,13 @@ def _add_trees(parser: argparse.ArgumentParser) -> None:
     _add_lesion_options(parser)
     _add_match(parser, "both")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pooled scores as Markdown tables too")
+
+
+def _add_worlds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("worlds", nargs="+", metavar="NAME=TRUTH,RESULT", help="name of a set of scans and its trees")
+    _add_lesion_options(parser)
+    _add_match(parser, "overlap")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of worlds as Markdown too")
 
 
 def _add_patches(parser: argparse.ArgumentParser) -> None:

@@ -56,6 +56,38 @@ def trees(args: argparse.Namespace) -> int:
     return 1 if score.missing else 0
 
 
+WORLDS = {
+    "world": "world",
+    "scans": "scans",
+    "n_scans": "n",
+    "n_truth": "true",
+    "n_detected": "found",
+    "n_false": "false",
+    "sensitivity": "sensitivity",
+    "precision": "precision",
+    "false_per_free_scan": "false a lesion-free scan",
+}
+
+
+def worlds(args: argparse.Namespace) -> int:
+    """Print one row for each world, the worst first; write them, with the scores by region."""
+    from mbseg_bids.evaluation.worlds import parse_world, score_worlds, summary
+
+    chosen = [parse_world(text) for text in args.worlds]
+    limits = _limits(args)
+    scores, missing = score_worlds(
+        chosen, bootstrap=_bootstrap(args), rule=args.match, progress=_progress("scans"), **limits
+    )
+    table = summary(scores)
+    print(_on_screen(table, WORLDS))
+    for scans in missing.values():
+        _report_missing(scans)
+    _write(args.out, {"worlds": table, "scores": scores}, _settings(args, *LIMITS))
+    if args.markdown is not None:
+        write_text(args.markdown, markdown_table(table, WORLDS))
+    return 1 if any(missing.values()) else 0
+
+
 def patches(args: argparse.Namespace) -> int:
     """Classify labelled patches and print how many are right."""
     import numpy as np

@@ -18,6 +18,8 @@ from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 from mbseg_bids.imaging.volume import Volume
 
 ALL = "all"
+THICK, THICK_MM = "thick_slices", 3.95
+"""Scans whose voxels are 4 mm long or more (sizes are rounded), as in clinical T2* with thick slices."""
 COUNTED, ANY = "counted", "any"
 """Sizes beside the classes of the paper: lesions that the smallest size lets count, and all of them."""
 SIZES = (COUNTED, ANY, *SIZE_CLASSES)
@@ -77,7 +79,8 @@ class TreeScore:
         """Return the scores pooled over scans, with intervals over participants.
 
         Every scan counts for every region, lesions in it or not. Rows are for all scans, for those whose truth has
-        lesions and those whose truth has none, and for each voxel size, where there are several.
+        lesions and those whose truth has none, for those with slices of 4 mm and more where there are thinner ones
+        too, and for each voxel size, where there are several.
         """
         return pool_counts(self.counts, bootstrap)
 
@@ -87,6 +90,9 @@ def pool_counts(counts: pd.DataFrame, bootstrap: Bootstrap | None = None) -> pd.
     frames = [counts.assign(scans=ALL, spacing=ALL)]
     for name, chosen in (("with_lesions", ~counts["lesion_free"]), ("lesion_free", counts["lesion_free"])):
         frames.append(counts[chosen].assign(scans=name, spacing=ALL))
+    thick = counts["spacing"].map(lambda name: float(name.rsplit("x", 1)[-1]) >= THICK_MM)
+    if thick.any() and not thick.all():
+        frames.append(counts[thick].assign(scans=THICK, spacing=ALL))
     if counts["spacing"].nunique() > 1:
         ordered = sorted(counts["spacing"].unique(), key=lambda name: [float(s) for s in name.split("x")])
         frames += [counts[counts["spacing"] == name].assign(scans=ALL) for name in ordered]
