@@ -2,11 +2,11 @@
 
     python scripts/ablation.py WORK [--steps 300] [--labelled 81 4] [--repetitions 2] [--precision bfloat16] [--jobs 2]
 
-after ``scripts/train_weights.py`` has made the patches and stage 1 in WORK. Every variant trains stage 2 with the
-settings of the first round but for the number of steps, and is scored on patches of the test anatomies. ``--labelled``
+after ``scripts/make_weights.py`` has made the patches and stage 1 in WORK (at the scale ``gpu``). Every variant trains stage 2 with the settings of the first round but for the
+number of steps, and is scored on patches of the test anatomies. ``--labelled``
 says in how many scans microbleeds are labelled: transfer is for those who have few. A repetition draws its scans once,
-the same for every variant. What the ratio rule and the second look are worth needs no training:
-``scripts/finish_weights.py`` writes those trees.
+the same for every variant. What ratio rule, reader's criteria and second look are worth needs no training: the step
+``test`` of the recipe writes those trees.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from train_weights import MICROBLEED, ROUNDS, TEST, TRAINING, TRAINING_SEEDS, few, patch_files, patch_sets
+from recipe.network import MEANS, MICROBLEED, ROUNDS, few, patch_sets
+from recipe.plans import TEST, TRAINING
 
-from mbseg_bids.detection.network import build_network, leave_out_identity_blocks
+from mbseg_bids.detection.network import build_network
 from mbseg_bids.detection.weights import load_weights
 from mbseg_bids.evaluation.tables import markdown_table
 from mbseg_bids.learning.patch_set import PatchSet, concatenate, load_patch_set
 from mbseg_bids.learning.stages import Sets, train_stage
 from mbseg_bids.learning.trainer import TrainingSettings
 
-ALL_SCANS = len(TRAINING) * len(TRAINING_SEEDS)
 TEST_PATCHES = {"lesion": 1200, "background": 300, "candidate": 1200, "mimic": 800, "surround": 300}
 VARIANTS = {
     "everything": {"csf": True, "rotations": True},
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--labelled", type=int, nargs="+", default=[ALL_SCANS], help="scans with labelled microbleeds")
+    parser.add_argument("--labelled", type=int, nargs="+", required=True, help="scans with labelled microbleeds")
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
     parser.add_argument("--jobs", type=int, default=2, help="trained side by side")
@@ -69,8 +69,8 @@ def main() -> None:
     settings = replace(
         MICROBLEED,
         steps=args.steps,
-        validate_every=args.steps,
-        learning_rate=ROUNDS["first"]["learning_rate"],
+        **{**MEANS["cpu"], "workers": 1, "validate_every": args.steps},
+        learning_rate=ROUNDS["first"].learning_rate / 3,  # batches are a tenth of those it was chosen for
         precision=args.precision,
     )
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -86,8 +86,8 @@ def repeat_variant(work: Path, settings: TrainingSettings, of: tuple[int, int, s
     folder = work / "ablation" / f"{name.replace(' ', '_')}_{made_with}"
     done = folder / "test.json"
     if not done.is_file():
-        test = few(patch_sets(work, "microbleed", TEST), TEST_PATCHES, 0)
-        sets = Sets(draw_scans(work, labelled, repetition), few(test, {"lesion": 50, "mimic": 50}, 1), test)
+        test = few(patch_sets(work, "microbleed", "test", TEST), TEST_PATCHES)
+        sets = Sets(draw_scans(work, labelled, repetition), few(test, {"lesion": 50, "mimic": 50}), test)
         row = run(work, folder, sets, VARIANTS[name], replace(settings, seed=31 + repetition))
         row |= {"variant": name, "labelled": labelled, "repetition": repetition}
         row |= {"steps": settings.steps, "precision": settings.precision}
@@ -97,7 +97,7 @@ def repeat_variant(work: Path, settings: TrainingSettings, of: tuple[int, int, s
 
 def draw_scans(work: Path, n: int, repetition: int) -> PatchSet:
     """Return the stage 2 patches of ``n`` training scans."""
-    files = patch_files(work, "microbleed", TRAINING)
+    files = [path for a in TRAINING for path in sorted((work / "sets").glob(f"train_{a:02d}_*_microbleed.npz"))]
     drawn = np.random.default_rng([repetition, 7]).permutation(len(files))[:n]
     return concatenate([load_patch_set(files[i]) for i in sorted(drawn)])
 
@@ -105,7 +105,6 @@ def draw_scans(work: Path, n: int, repetition: int) -> PatchSet:
 def run(work: Path, folder: Path, sets: Sets, parts: dict[str, bool], settings: TrainingSettings) -> dict[str, Any]:
     """Train one variant; return its scores on the test patches."""
     model = load_weights(work / "csf.safetensors")[0] if parts["csf"] else build_network(seed=settings.seed)
-    leave_out_identity_blocks(model)
     if not parts["rotations"]:
         settings = replace(settings, augmentation=replace(settings.augmentation, rotations=0, mirror=False))
     return train_stage(sets, settings, folder, initial=model, resume=True)[2].as_row()

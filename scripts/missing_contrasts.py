@@ -2,7 +2,7 @@
 
     python scripts/missing_contrasts.py WORK [--jobs 2]
 
-after ``scripts/finish_weights.py``, on its test scans with slices of 3 and 4 mm. The network is asked anew, with a
+after ``scripts/make_weights.py``, on its test scans with slices of 3 and 4 mm. The network is asked anew, with a
 channel of zeros for what is missing, as in the BIDS App; its answers are kept in WORK/probability for another second
 look. Writes WORK/missing/<contrasts> as derivative trees beside their truth; ``scripts/results.py`` scores them. Brain,
 tissue and regions are the true ones, so what a missing T1w costs the anatomy steps is not in these figures.
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from finish_weights import SETTINGS, ScanPlan, plans, read
+from recipe.fit import read
+from recipe.plans import SCALES, SETTINGS, ScanPlan, plans
 from segmentation_trees import truth_table, write_segmentation
 
 from mbseg_bids.detection.lesions import segment_lesions
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--jobs", type=int, default=2, help="scans computed side by side")
     args = parser.parse_args()
-    chosen = [p for p in plans() if p.part in ("test", "free") and p.spacing is not None and p.spacing[2] >= THICK_MM]
+    chosen = [p for p in plans(SCALES["cpu"], "test", "free") if p.spacing is not None and p.spacing[2] >= THICK_MM]
     note = args.work / "missing" / MADE_WITH
     note.parent.mkdir(exist_ok=True)
     note.unlink(missing_ok=True)
@@ -51,7 +52,7 @@ def segment(work: Path, plan: ScanPlan) -> None:
     torch.set_num_threads(1)
     model, metadata = load_weights("default")
     look = load_second_look()
-    scan, complete = read(work, plan, look.training["operating_point"])
+    scan, complete = read(work, plan.name)
     label = f"sub-{plan.anatomy}s{plan.seed}"
     write_segmentation(work / "missing" / "truth", label, scan.lesions, truth_table(scan), scan.affine)
     for name, absent in CHANNELS.items():
@@ -66,7 +67,6 @@ def segment(work: Path, plan: ScanPlan) -> None:
         result = segment_lesions(
             *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, SETTINGS),
             tissue=case.tissue,
-            pallidum=case.pallidum,
             second_look=look,
         )
         write_segmentation(work / "missing" / name, label, result.lesions, result.lesion_table, case.affine)
