@@ -187,11 +187,19 @@ def _add_method(group: Any) -> None:
     )
     add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
     add(
+        "--no-reader-criteria",
+        dest="reader_criteria",
+        action="store_false",
+        default=None,
+        help="leave out the reader's criteria (in parenchyma, no bright core, no vessel, longest diameter); with "
+        "--no-second-look, the method of the paper alone",
+    )
+    add(
         "--no-second-look",
         dest="second_look",
         action="store_false",
         default=None,
-        help="keep whatever passes the ratio rule: the method of the paper alone",
+        help="keep whatever passes the ratio rule and the criteria",
     )
     add(
         "--second-look-threshold",
@@ -253,6 +261,7 @@ _OPTION_OF_SETTING = {
         "ratio_threshold": "ratio_threshold",
         "ratio_threshold_deep_gm": "ratio_threshold_deep_gm",
         "probability_threshold": "probability_threshold",
+        "reader_criteria": "reader_criteria",
         "second_look": "second_look",
         "second_look_threshold": "second_look_threshold",
         "definite_threshold": "definite_threshold",

@@ -1,4 +1,4 @@
-"""From the probability map to lesions: components, regions, intensity ratio, second look, size, tables."""
+"""From the probability map to lesions: components, regions, intensity ratio, criteria, second look, size, tables."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import ndimage
 
 from mbseg_bids.detection.components import find_components
+from mbseg_bids.detection.criteria import CriteriaFacts, measure_criteria
 from mbseg_bids.detection.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
 from mbseg_bids.detection.lesion_features import AskNetwork, Features, lesion_features
 from mbseg_bids.detection.lesion_view import Scan
@@ -38,6 +39,8 @@ class DetectionResult:
         int32 of shape (I, J, K): components that passed the intensity ratio rule, before the size rules.
     evidence_of_candidates, evidence_of_survivors
         By label: what the tables say apart from size and place, for tables on another grid (:func:`tabulate`).
+    criteria
+        What the reader's criteria can tell on this scan; None where they were left out.
     """
 
     lesions: npt.NDArray[np.int32]
@@ -47,6 +50,7 @@ class DetectionResult:
     survivors: npt.NDArray[np.int32]
     evidence_of_candidates: dict[int, Evidence]
     evidence_of_survivors: dict[int, Evidence]
+    criteria: CriteriaFacts | None = None
 
 
 def segment_lesions(
@@ -66,14 +70,14 @@ def segment_lesions(
 
     Candidates are the 26-connected components of brain voxels with a probability of at least
     ``probability_threshold``. The region of a candidate decides the threshold of the intensity ratio rule; what the
-    rule leaves is located anew, judged by the second look where one is given, and by size. Without a second look this
-    is the method of the paper.
+    rule leaves is located anew, held against the reader's criteria, judged by the second look where one is given, and
+    by size. Without criteria and second look this is the method of the paper.
 
     Parameters
     ----------
     stack
-        Shape (3, I, J, K): T2*, T2w, T1w on the detection grid (axis 2 across slices). Only the second look uses more
-        than T2*.
+        Shape (3, I, J, K): T2*, T2w, T1w on the detection grid (axis 2 across slices). Only the criteria and the
+        second look use more than T2*.
     probability
         Shape (I, J, K), 0-1.
     brain, regions
@@ -86,6 +90,7 @@ def segment_lesions(
         Thresholds and limits of size.
     tissue
         Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; needed for the second look.
+        Without it the criteria do not know what surrounds a candidate.
     pallidum
         Shape (I, J, K); the second look does without where it is not known.
     second_look
@@ -103,10 +108,17 @@ def segment_lesions(
     observe = _Observer(t2star, probability, brain, regions, spacing)
     evidence_of_candidates = observe(candidates, {label: label for label in thresholds}, thresholds)
     evidence_of_survivors = observe(survivors, origin, thresholds)
+    if second_look is not None and tissue is None:
+        raise ValueError("the second look needs the tissue segmentation")
+    known = np.zeros(brain.shape, np.uint8) if tissue is None else tissue
+    scan = Scan(stack, probability, brain, known, spacing, pallidum)
+    criteria = None
+    if settings.reader_criteria:
+        criteria, measured = measure_criteria(scan, survivors)
+        evidence_of_survivors = {
+            label: replace(evidence, criteria=measured[label]) for label, evidence in evidence_of_survivors.items()
+        }
     if second_look is not None:
-        if tissue is None:
-            raise ValueError("the second look needs the tissue segmentation")
-        scan = Scan(stack, probability, brain, tissue, spacing, pallidum)
         evidence_of_survivors = _look_again(second_look, scan, candidates, survivors, evidence_of_survivors, settings)
     tabulated = tabulate(
         candidates, survivors, evidence_of_candidates, evidence_of_survivors, affine, SLICE_AXIS, settings
@@ -119,6 +131,7 @@ def segment_lesions(
         survivors=survivors,
         evidence_of_candidates=evidence_of_candidates,
         evidence_of_survivors=evidence_of_survivors,
+        criteria=criteria,
     )
 
 

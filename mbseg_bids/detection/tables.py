@@ -1,8 +1,10 @@
 """The lesion table and the table of candidates, on whichever grid the masks are."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,9 @@ from scipy import ndimage
 
 from mbseg_bids.clinical.size import MINIMUM_DIAMETER, equal_sphere_diameter, size_class
 from mbseg_bids.data.columns import describe_columns
+from mbseg_bids.detection.caliper import longest_distance
 from mbseg_bids.detection.components import centroids, position_order, renumber
+from mbseg_bids.detection.criteria import BRIGHT_CORE, CONTINUES_AS_VESSEL, NOT_IN_PARENCHYMA, Criteria
 from mbseg_bids.detection.second_look import MIMIC
 from mbseg_bids.settings import DetectionSettings
 
@@ -20,22 +24,36 @@ NOTHING = "n/a"
 DECIMALS = {
     "volume_mm3": 3,
     "diameter_mm": 2,
+    "longest_diameter_mm": 2,
     "x_mm": 2,
     "y_mm": 2,
     "z_mm": 2,
     "probability_mean": 4,
     "probability_max": 4,
     "contrast_ratio": 3,
+    "parenchyma_share": 3,
+    "core_brightness": 3,
+    "vessel_in_plane": 3,
+    "vessel_across_slices": 3,
     "lesion_probability": 4,
 }
+TOO_LARGE, TOO_SMALL, SECOND_LOOK, RATIO = (
+    "above_maximum_size",
+    "below_minimum_size",
+    "second_look",
+    "intensity_ratio",
+)
+REASONS = (TOO_LARGE, NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL, SECOND_LOOK, TOO_SMALL, RATIO)
+"""Steps that reject a candidate. Where its parts were rejected by several, the first of these is its reason."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What was found out about one candidate or survivor on the detection grid; it holds on any grid.
 
-    ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise. The last
-    three fields are of the second look (:class:`mbseg_bids.detection.second_look.Verdict`), empty where none was taken.
+    ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise. ``criteria``
+    is empty where the reader's criteria were left out. The last three fields are of the second look
+    (:class:`mbseg_bids.detection.second_look.Verdict`), empty where none was taken.
     """
 
     candidate: int
@@ -45,9 +63,16 @@ class Evidence:
     contrast_ratio: float
     ratio_threshold: float
     flags: tuple[str, ...] = ()
+    criteria: Criteria = Criteria()
     lesion_probability: float = math.nan
     certainty: str = ""
     against: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Evidence":
+        """Return what ``dataclasses.asdict`` took apart, and JSON may have turned tuples into lists of."""
+        nested = {"flags": tuple(values["flags"]), "criteria": Criteria(**values["criteria"])}
+        return cls(**{**values, **nested})
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +93,7 @@ def tabulate(
     slice_axis: int,
     settings: DetectionSettings,
 ) -> Tabulated:
-    """Apply second look and size rules to what survived the intensity ratio rule; measure everything on the given grid.
+    """Apply criteria, second look and size rules to what survived the intensity ratio rule; measure everything on the given grid.
 
     The size rules come last and on the grid of the result, so that no table contradicts itself: a lesion listed with
     a diameter is on the right side of the limits by that diameter.
@@ -84,11 +109,11 @@ def tabulate(
     slice_axis
         Array axis across the slices of the acquisition.
     settings
-        For ``minimum_diameter`` and ``maximum_diameter``.
+        For ``minimum_diameter``, ``maximum_diameter`` and ``reader_criteria``.
     """
     measured = measure(survivors, affine, slice_axis)
     verdicts = {
-        label: _verdict(float(row["diameter_mm"]), evidence_of_survivors[label], settings)
+        label: _verdict(row, evidence_of_survivors[label], settings)
         for label, row in measured.items()
     }
     order = [label for label in _order(survivors, affine) if verdicts[label] is None]
@@ -99,7 +124,7 @@ def tabulate(
         evidence = evidence_of_survivors[label]
         flags = _flags(evidence.flags, float(measured[label]["diameter_mm"]), settings)
         row = _row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags)
-        lesion_rows.append(row | _second_look(evidence))
+        lesion_rows.append(row | _judged(evidence))
 
     became: dict[int, list[int]] = {label: [] for label in evidence_of_candidates}
     for label, evidence in evidence_of_survivors.items():
@@ -109,14 +134,17 @@ def tabulate(
         kept = sorted(new_index[s] for s in became[label] if s in new_index)
         reasons = {verdict for s in became[label] if (verdict := verdicts[s]) is not None}
         evidence = evidence_of_candidates[label]
-        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons - {"second_look"})]
+        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons & {TOO_LARGE, TOO_SMALL})]
+        reason = min(reasons, default=RATIO, key=REASONS.index)
         fate = {
             "status": "kept" if kept else "rejected",
-            "reason": NOTHING if kept else min(reasons, default="intensity_ratio"),  # above_ before below_
+            "reason": NOTHING if kept else reason,
             "lesion_index": ",".join(map(str, kept)) or NOTHING,
         }
-        best = max((evidence_of_survivors[s] for s in became[label]), key=_by_probability, default=evidence)
-        judged = _second_look(best) | {"evidence_against": best.against or NOTHING}
+        # Of several parts the one that says why: the likeliest of those with the candidate's own fate.
+        parts = [s for s in became[label] if verdicts[s] == (None if kept else reason)]
+        best = max((evidence_of_survivors[s] for s in parts), key=_by_probability, default=evidence)
+        judged = _judged(best) | {"evidence_against": best.against or NOTHING}
         candidate_rows.append(fate | _row(f"CAND-{label:03d}", label, row, evidence, flags) | judged)
     return Tabulated(
         renumber(survivors, order), as_table(lesion_rows, "lesions"), as_table(candidate_rows, "candidates")
@@ -143,10 +171,12 @@ def measure(
         i, j, k = (int(v) for v in np.rint(centre))
         x, y, z = affine[:3, :3] @ centre + affine[:3, 3]
         volume = n_voxels * voxel_volume
+        diameter = equal_sphere_diameter(volume)
         rows[label] = {
             "volume_mm3": volume,
             "n_voxels": n_voxels,
-            "diameter_mm": equal_sphere_diameter(volume),
+            "diameter_mm": diameter,
+            "longest_diameter_mm": max(diameter, longest_distance(own, affine[:3, :3], slice_axis)),
             "size_class": size_class(volume),
             **{"i": i, "j": j, "k": k, "x_mm": x, "y_mm": y, "z_mm": z},
             "n_slices": int(np.count_nonzero(own.any(axis=other_axes))),
@@ -184,24 +214,37 @@ def _flags(flags: tuple[str, ...], diameter: float, settings: DetectionSettings)
     return [*flags, *(["below_minimum_size"] if diameter < max(MINIMUM_DIAMETER, settings.minimum_diameter) else [])]
 
 
-def _second_look(evidence: Evidence) -> dict:
-    return {"lesion_probability": evidence.lesion_probability, "certainty": evidence.certainty or NOTHING}
+def _judged(evidence: Evidence) -> dict:
+    """Return the cells of criteria and second look."""
+    return {
+        **asdict(evidence.criteria),
+        "lesion_probability": evidence.lesion_probability,
+        "certainty": evidence.certainty or NOTHING,
+    }
 
 
 def _by_probability(evidence: Evidence) -> float:
     return -1.0 if math.isnan(evidence.lesion_probability) else evidence.lesion_probability
 
 
-def _verdict(diameter: float, evidence: Evidence, settings: DetectionSettings) -> str | None:
-    """Return the step that rejects a survivor, or None. What is too large is no mimic's matter: it comes first."""
-    size = _size_verdict(diameter, settings)
-    return size or ("second_look" if evidence.certainty == MIMIC else None)
+def _verdict(row: Mapping[str, Any], evidence: Evidence, settings: DetectionSettings) -> str | None:
+    """Return the step that rejects a survivor, or None.
 
-
-def _size_verdict(diameter: float, settings: DetectionSettings) -> str | None:
-    if diameter > settings.maximum_diameter:
-        return "above_maximum_size"
-    return "below_minimum_size" if diameter < settings.minimum_diameter else None
+    A bleed too large for a microbleed is to be read as a macrohaemorrhage, whatever its core, and is no mimic's matter.
+    But what lies in fluid, or goes on as a vessel, is no bleed of the brain; and what is only long is one if it is no
+    mimic.
+    """
+    failed = evidence.criteria.rejected_by if settings.reader_criteria else ""
+    diameter, longest = float(row["diameter_mm"]), float(row["longest_diameter_mm"])
+    steps = (
+        (failed, failed in (NOT_IN_PARENCHYMA, CONTINUES_AS_VESSEL)),
+        (TOO_LARGE, diameter > settings.maximum_diameter),
+        (failed, failed == BRIGHT_CORE),
+        (SECOND_LOOK, evidence.certainty == MIMIC),
+        (TOO_LARGE, settings.reader_criteria and longest > settings.maximum_diameter),
+        (TOO_SMALL, diameter < settings.minimum_diameter),
+    )
+    return next((step for step, rejects in steps if rejects), None)
 
 
 def _order(labels: npt.NDArray[np.int32], affine: npt.NDArray[np.float64]) -> list[int]:

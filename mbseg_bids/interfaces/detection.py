@@ -98,7 +98,7 @@ class _FindLesionsOutputSpec(TraitedSpec):
 
 
 class FindLesions(SimpleInterface):
-    """Apply components, intensity ratio, regions and the second look on the detection grid."""
+    """Apply components, intensity ratio, regions, criteria and the second look on the detection grid."""
 
     input_spec = _FindLesionsInputSpec
     output_spec = _FindLesionsOutputSpec
@@ -131,6 +131,7 @@ class FindLesions(SimpleInterface):
         evidence = {
             "candidates": {label: asdict(e) for label, e in result.evidence_of_candidates.items()},
             "survivors": {label: asdict(e) for label, e in result.evidence_of_survivors.items()},
+            "criteria": None if result.criteria is None else result.criteria.as_dict(),
         }
         path = Path(runtime.cwd) / "evidence.json"
         path.write_text(json.dumps(evidence), encoding="utf-8")
@@ -184,7 +185,7 @@ class WriteLesions(SimpleInterface):
         survivors = labels_to_native(_read(self.inputs.survivors), *grid).data
         evidence = json.loads(Path(self.inputs.evidence).read_text(encoding="utf-8"))
         of_candidates, of_survivors = (
-            {int(label): Evidence(**(e | {"flags": tuple(e["flags"])})) for label, e in evidence[kind].items()}
+            {int(label): Evidence.from_dict(e) for label, e in evidence[kind].items()}
             for kind in ("candidates", "survivors")
         )
         across = slice_axis(reference.affine)
@@ -209,6 +210,7 @@ class WriteLesions(SimpleInterface):
         memory = {"classification": search.pop("memory_gb", None)}
         summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)
         summary["memory_gb"] = memory
+        summary["criteria"] = evidence["criteria"]
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)

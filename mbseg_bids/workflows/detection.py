@@ -27,7 +27,7 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     """Build the workflow that segments the microbleeds of one session.
 
     Workflow Graph
-        classify (search mask, network) -> find_lesions (components, ratio rule, regions, second look)
+        classify (search mask, network) -> find_lesions (components, ratio rule, regions, criteria, second look)
         -> write_lesions (native grid, size rules, files)
 
     Parameters
