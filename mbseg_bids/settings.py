@@ -57,8 +57,8 @@ class DetectionSettings:
     """Smallest mean-of-ring / voxel intensity quotient that keeps a border voxel."""
     ratio_threshold_deep_gm: float = 1.4
     reader_criteria: bool = True
-    """Reject what the ratio rule leaves where it fails a reader's criteria: not in parenchyma, bright core, a vessel that
-    goes on, longer than the maximum diameter. Without these and the second look, the method of the paper alone."""
+    """Reject what the ratio rule leaves where it fails a reader's criteria: not in parenchyma, bright core, a vessel
+    that goes on, longer than the maximum diameter. Without these and the second look, the method of the paper alone."""
     second_look: bool = True
     """Judge what the ratio rule and the criteria leave by shape and surroundings."""
     second_look_threshold: float = 0.5
@@ -76,8 +76,8 @@ class DetectionSettings:
     minimum_diameter: float = 0.0
     """Lesions of smaller equal-sphere diameter (mm) are not counted; 0 keeps all, as in the paper."""
     maximum_diameter: float = 10.0
-    """Lesions of larger equal-sphere diameter (mm) are listed apart as macrohaemorrhages; with the reader's criteria, of
-    larger longest diameter, too."""
+    """Lesions of larger equal-sphere diameter (mm) are listed apart as macrohaemorrhages; with the reader's criteria,
+    of larger longest diameter, too."""
     weights: str = "default"
     """Name of shipped weights, or the path of a safetensors file."""
 

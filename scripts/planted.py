@@ -8,7 +8,7 @@ figures: better than a simulated head at telling how a network copes with a scan
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -140,16 +140,17 @@ def plant(
 def detect(
     case: LabelledCase, stack: npt.NDArray[np.float32], regions: npt.NDArray[np.int32], grid: Grid
 ) -> dict[str, npt.NDArray[np.int32]]:
-    """Return the lesions found in a stack, with the second look (``yes``) and without."""
+    """Return the lesions found in a stack, with criteria and second look (``yes``) and without."""
     settings = DetectionSettings()
     model, metadata = load_weights()
     mask, seeds = search_region(stack[0], case.brain, case.tissue, case.spacing, settings)
     torch.set_num_threads(1)
     probability = search_outwards(mask, seeds, classifier(model, metadata, stack, n_workers=2), settings.followed)[0]
-    arguments = (stack, probability, case.brain, regions, case.spacing, grid.affine, settings)
+    arguments = (stack, probability, case.brain, regions, case.spacing, grid.affine)
+    paper = replace(settings, reader_criteria=False)
     return {
-        name: segment_lesions(*arguments, tissue=case.tissue, second_look=look).lesions
-        for name, look in (("yes", load_second_look()), ("no", None))
+        name: segment_lesions(*arguments, chosen, tissue=case.tissue, second_look=look).lesions
+        for name, chosen, look in (("yes", settings, load_second_look()), ("no", paper, None))
     }
 
 

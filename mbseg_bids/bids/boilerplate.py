@@ -28,6 +28,15 @@ REFERENCES = (
     "neuroimaging experiments. Scientific Data 3:160044, 2016. doi:10.1038/sdata.2016.44",
 )
 
+CRITERIA_REFERENCES = (
+    "Greenberg SM et al. Cerebral microbleeds: a guide to detection and interpretation. Lancet Neurology 8:165-174, "
+    "2009. doi:10.1016/S1474-4422(09)70013-4",
+    "Gregoire SM et al. The Microbleed Anatomical Rating Scale (MARS). Neurology 73:1759-1766, 2009. "
+    "doi:10.1212/WNL.0b013e3181c34a7d",
+    "Duering M et al. Neuroimaging standards for research into small vessel disease: advances since 2013. Lancet "
+    "Neurology 22:602-618, 2023. doi:10.1016/S1474-4422(23)00131-X",
+)
+
 
 def write_boilerplate(output_dir: Path, planned: Sequence[Mapping[str, Any]]) -> Path:
     """Write ``logs/CITATION.md`` about all sessions in the output folder.
@@ -65,9 +74,13 @@ def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
         _differences(sessions),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "# References",
-        "\n".join(f"{number}. {text}" for number, text in enumerate(REFERENCES, start=1)),
+        "\n".join(f"{number}. {text}" for number, text in enumerate(_references(settings["detection"]), start=1)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _references(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return REFERENCES + (CRITERIA_REFERENCES if settings.get("reader_criteria") else ())
 
 
 def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
@@ -147,9 +160,24 @@ def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result:
         f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into "
         "26-connected components, whose border voxels were removed until the mean T2* signal around the component was "
         f"at least {settings['ratio_threshold']:g} times (in deep grey matter {settings['ratio_threshold_deep_gm']:g} "
-        f"times) that of each border voxel. {_second_look(settings)}Lesions with an equal-sphere diameter above "
-        f"{settings['maximum_diameter']:g} mm were not counted as microbleeds."
+        f"times) that of each border voxel. {_criteria(settings)}{_second_look(settings)}Lesions with an equal-sphere "
+        f"{_or_longest(settings)}diameter above {settings['maximum_diameter']:g} mm were not counted as microbleeds."
     )
+
+
+def _criteria(settings: Mapping[str, Any]) -> str:
+    """Say what a reader's criteria rejected; summaries of earlier versions have no such setting."""
+    if not settings.get("reader_criteria"):
+        return ""
+    return (
+        "What remained was rejected where it was less than half surrounded by parenchyma on T2* and the tissue map, "
+        "had a core brighter than its surroundings on T2w or T1w, or lay on a dark line that went on at two opposite "
+        "sides (after Greenberg 2009, Gregoire 2009 and Duering 2023; not part of the method of Dadar et al. 2022). "
+    )
+
+
+def _or_longest(settings: Mapping[str, Any]) -> str:
+    return "or longest " if settings.get("reader_criteria") else ""
 
 
 def _second_look(settings: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from mbseg_bids.detection.lesion_view import View
 
-FIRST_MM, LAST_MM, STEP_MM = 1.0, 5.0, 0.5
+FIRST_MM, LAST_MM, STEP_MM = 1.0, 5.0, 1.0
 """Where along a way T2* is looked at, counted from the candidate's edge."""
 BESIDE_MM = 3.0
 """How far beside the way its surroundings are: a cortical or medullary vein with its blooming is narrower."""
@@ -31,59 +31,76 @@ ELEVATIONS = (30.0, 60.0)
 """Degrees out of plane of the oblique directions; straight through the slices is one more."""
 
 
-def line_in_plane(view: View) -> float:
-    """Return how dark a line through the candidate is in its middle slice, as a log quotient.
-
-    It is the natural logarithm of T2* beside the line / T2* on it, where the line is faintest, 1 to 5 mm from the
-    candidate's edge, on the fainter of two opposite sides; of the best pair of sides. 0 or less: no line.
-    """
+def _directions_in_plane() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return directions in the slice, shape (N, 3), and one at right angles to each, shape (N, 1, 3)."""
     angles = 2 * math.pi * np.arange(N_AROUND) / N_AROUND
-    along = np.stack([np.cos(angles), np.sin(angles), np.zeros(N_AROUND)], axis=1)
-    beside = np.stack([-np.sin(angles), np.cos(angles), np.zeros(N_AROUND)], axis=1)
-    return _through(view, along, beside[:, None])
-
-
-def line_across_slices(view: View) -> float:
-    """Return the same of a line that leaves the slice, by 30 degrees at least; NaN where slices are too thick."""
-    if view.spacing[2] > THIN_SLICE_MM:
-        return math.nan
-    along, beside = _oblique_directions()
-    return _through(view, along, beside)
+    flat, across = np.zeros(N_AROUND), np.stack([-np.sin(angles), np.cos(angles)], axis=1)
+    return np.stack([np.cos(angles), np.sin(angles), flat], axis=1), np.pad(across, [(0, 0), (0, 1)])[:, None]
 
 
 def _oblique_directions() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return directions (N, 3) out of the slice, up and down, and of each two at right angles to it (N, 2, 3)."""
+    """Return directions out of the slice, up and down, shape (N, 3), and two at right angles to each, (N, 2, 3)."""
     along, beside = [], []
     turns = 2 * math.pi * np.arange(N_AROUND // 2) / (N_AROUND // 2)
     for side in (1, -1):
         for elevation in (*ELEVATIONS, 90.0):
             up = math.radians(elevation)
             for turn in turns if elevation < 90 else turns[:1]:
-                flat = np.array([math.cos(turn), math.sin(turn), 0])
-                out = np.array([0, 0, side])
+                flat, out = np.array([math.cos(turn), math.sin(turn), 0]), np.array([0, 0, side])
                 along.append(math.cos(up) * flat + math.sin(up) * out)
                 beside.append([np.cross(out, flat), math.sin(up) * flat - math.cos(up) * out])
     return np.array(along), np.array(beside)
 
 
-def _through(view: View, along: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]) -> float:
-    """Return the darkness of the best line.
+IN_PLANE, OBLIQUE = _directions_in_plane(), _oblique_directions()
 
-    ``along``: directions, shape (N, 3); ``beside``: M directions at right angles to each, shape (N, M, 3).
+
+def line_in_plane(view: View, smooth: npt.NDArray[np.floating]) -> float:
+    """Return how dark a line through the candidate is in its middle slice, as a log quotient.
+
+    ``smooth`` is of :func:`smooth_signal`.
+
+    It is the natural logarithm of T2* beside the line / T2* on it, where the line is faintest, 1 to 5 mm from the
+    candidate's edge, on the fainter of two opposite sides; of the best pair of sides. 0 or less: no line.
     """
-    spacing = np.asarray(view.spacing)
-    level = float(np.median(view.stack[0][view.brain])) if view.brain.any() else 0.0
-    if not level > 0:
-        return math.nan
-    # What is dark outside the brain is no vessel of it, and no surroundings to compare with.
-    signal = np.log(np.maximum(np.where(view.brain | view.own, view.stack[0], level), 0.02 * level))
-    smooth = ndimage.gaussian_filter(signal, [min(0.5 / s, 0.5) for s in spacing], mode="nearest")
+    middle = _middle_slice(view)
     voxels = np.argwhere(view.own)
-    if np.all(along[:, 2] == 0):
-        voxels = voxels[voxels[:, 2] == _middle_slice(view)]
+    return _through(smooth, voxels[voxels[:, 2] == middle], view.spacing, *IN_PLANE)
+
+
+def line_across_slices(view: View, smooth: npt.NDArray[np.floating]) -> float:
+    """Return the same of a line that leaves the slice, by 30 degrees at least; NaN where slices are too thick."""
+    if view.spacing[2] > THIN_SLICE_MM:
+        return math.nan
+    return _through(smooth, np.argwhere(view.own), view.spacing, *OBLIQUE)
+
+
+def smooth_signal(view: View) -> npt.NDArray[np.floating]:
+    """Return the logarithm of T2* in a candidate's window, a little smoothed; outside the brain, of its median.
+
+    What is dark outside the brain is no vessel of it. Zeros everywhere if there is no signal.
+    """
+    t2star, inside = view.stack[0], view.brain | view.own
+    level = float(np.median(t2star[inside]))
+    if not level > 0:
+        return np.zeros(t2star.shape)
+    signal = np.log(np.maximum(np.where(inside, t2star, level), 0.02 * level))
+    return ndimage.gaussian_filter(signal, [min(0.5 / s, 0.5) for s in view.spacing], mode="nearest", truncate=3)
+
+
+def _through(
+    smooth: npt.NDArray[np.floating],
+    voxels: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    along: npt.NDArray[np.float64],
+    beside: npt.NDArray[np.float64],
+) -> float:
+    """Return the darkness of the best line through some voxels, shape (N, 3).
+
+    ``along``: directions, shape (D, 3); ``beside``: directions at right angles to each, shape (D, M, 3).
+    """
     centre = voxels.mean(axis=0)
-    offsets = (voxels - centre) * spacing
-    edge = (offsets @ along.T).max(axis=0) + (np.abs(along) @ spacing) / 2
+    edge = ((voxels - centre) * spacing @ along.T).max(axis=0) + np.abs(along) @ spacing / 2
     steps = edge[:, None] + np.arange(FIRST_MM, LAST_MM + 0.01, STEP_MM)
     sideways = np.concatenate([beside, -beside], axis=1)
     sways = np.concatenate([np.zeros((len(along), 1, 3)), SWAY_MM * sideways], axis=1)
@@ -107,7 +124,7 @@ def _sample(
     image: npt.NDArray[np.floating],
     places: npt.NDArray[np.float64],
     centre: npt.NDArray[np.float64],
-    spacing: npt.NDArray[np.float64],
+    spacing: tuple[float, float, float],
 ) -> npt.NDArray[np.float64]:
     """Return the image at places given in mm from a centre, shape (..., 3); beyond its edge, that of the edge."""
     where = (places / spacing + centre).reshape(-1, 3).T

@@ -15,21 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.continuation import THIN_SLICE_MM, line_across_slices, line_in_plane
+from mbseg_bids.detection.continuation import THIN_SLICE_MM, line_across_slices, line_in_plane, smooth_signal
 from mbseg_bids.detection.lesion_view import Scan, View
-from mbseg_bids.detection.parenchyma import Levels, fluid_levels, shell, surroundings
+from mbseg_bids.detection.parenchyma import HALF, Levels, Surroundings, fluid_levels, shell, surroundings
 
 NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL = "not_in_parenchyma", "bright_core", "continues_as_vessel"
 
-SMALLEST_PARENCHYMA = 0.5
-"""Part of the shell: at least half surrounded."""
-BRIGHTEST_CORE = 1.3
+BRIGHTEST_CORE = 1.2
 """T2w or T1w of the core / that of nearly all about it."""
 CORE_RING_MM = (0.9, 3.2)
 """What the core is compared with."""
 DARKEST_LINE = math.log(1.1)
 """A line that is fainter is not told from noise and texture."""
-LINE_TO_DOT = 0.5
+LINE_TO_DOT = 0.6
 """Darkness of the line / that of the candidate: a vessel goes on as dark as it is, a microbleed on a vein is darker."""
 
 
@@ -65,6 +63,8 @@ class Criteria:
     ----------
     parenchyma_share
         Part of its shell that is brain parenchyma, 0-1.
+    parenchyma_needed
+        Smallest such part of a microbleed: less where T2* cannot tell.
     core_brightness
         T2w or T1w of its core / the 90th percentile about it, the larger of the two.
     vessel_in_plane, vessel_across_slices
@@ -72,6 +72,7 @@ class Criteria:
     """
 
     parenchyma_share: float = math.nan
+    parenchyma_needed: float = HALF
     core_brightness: float = math.nan
     vessel_in_plane: float = math.nan
     vessel_across_slices: float = math.nan
@@ -79,7 +80,7 @@ class Criteria:
     @property
     def rejected_by(self) -> str:
         """Name of the first criterion that it fails, or empty."""
-        if self.parenchyma_share < SMALLEST_PARENCHYMA:
+        if self.parenchyma_share < self.parenchyma_needed:
             return NOT_IN_PARENCHYMA
         if self.core_brightness > BRIGHTEST_CORE:
             return BRIGHT_CORE
@@ -110,11 +111,14 @@ def _measure(view: View, levels: Levels | None) -> Criteria:
     """``levels``: None without a tissue map."""
     level = view.ring_level
     darkness = math.log(level / max(float(view.stack[0][view.own].mean()), 0.02 * level)) if level > 0 else math.nan
+    smooth = smooth_signal(view)
+    around = Surroundings(math.nan, math.nan) if levels is None else surroundings(view, levels)
     return Criteria(
-        math.nan if levels is None else surroundings(view, levels).parenchyma,
+        around.parenchyma,
+        around.needed,
         core_brightness(view),
-        _line_to_dot(line_in_plane(view), darkness),
-        _line_to_dot(line_across_slices(view), darkness),
+        _line_to_dot(line_in_plane(view, smooth), darkness),
+        _line_to_dot(line_across_slices(view, smooth), darkness),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Evidence:
     contrast_ratio: float
     ratio_threshold: float
     flags: tuple[str, ...] = ()
-    criteria: Criteria = Criteria()
+    criteria: Criteria = field(default_factory=Criteria)
     lesion_probability: float = math.nan
     certainty: str = ""
     against: str = ""
@@ -93,7 +93,7 @@ def tabulate(
     slice_axis: int,
     settings: DetectionSettings,
 ) -> Tabulated:
-    """Apply criteria, second look and size rules to what survived the intensity ratio rule; measure everything on the given grid.
+    """Apply criteria, second look and size rules to what the intensity ratio rule left; measure on the given grid.
 
     The size rules come last and on the grid of the result, so that no table contradicts itself: a lesion listed with
     a diameter is on the right side of the limits by that diameter.
@@ -112,10 +112,7 @@ def tabulate(
         For ``minimum_diameter``, ``maximum_diameter`` and ``reader_criteria``.
     """
     measured = measure(survivors, affine, slice_axis)
-    verdicts = {
-        label: _verdict(row, evidence_of_survivors[label], settings)
-        for label, row in measured.items()
-    }
+    verdicts = {label: _verdict(row, evidence_of_survivors[label], settings) for label, row in measured.items()}
     order = [label for label in _order(survivors, affine) if verdicts[label] is None]
     new_index = {label: index for index, label in enumerate(order, start=1)}
 
@@ -134,7 +131,11 @@ def tabulate(
         kept = sorted(new_index[s] for s in became[label] if s in new_index)
         reasons = {verdict for s in became[label] if (verdict := verdicts[s]) is not None}
         evidence = evidence_of_candidates[label]
-        flags = [*evidence.flags, *(["split"] if len(became[label]) > 1 else []), *sorted(reasons & {TOO_LARGE, TOO_SMALL})]
+        flags = [
+            *evidence.flags,
+            *(["split"] if len(became[label]) > 1 else []),
+            *sorted(reasons & {TOO_LARGE, TOO_SMALL}),
+        ]
         reason = min(reasons, default=RATIO, key=REASONS.index)
         fate = {
             "status": "kept" if kept else "rejected",

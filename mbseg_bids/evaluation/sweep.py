@@ -106,7 +106,7 @@ def sweep_trees(
     rerun = {name: values for name, values in thresholds.items() if name != LESION_PROBABILITY}
     _check(pairs, maps=bool(rerun), candidates=LESION_PROBABILITY in thresholds)
     limit = smallest_volume(minimum_volume, minimum_diameter)
-    paper = replace(settings, second_look=False)
+    paper = replace(settings, reader_criteria=False, second_look=False)
     rows = []
     for done, pair in enumerate(pairs, start=1):
         truth = read_pair(pair)[0]

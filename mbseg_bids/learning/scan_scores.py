@@ -83,7 +83,8 @@ def score_scan(
     case, probability
         The scan, and what :func:`probability_map` found in it.
     settings
-        Of detection; ``threshold`` replaces its probability threshold.
+        Of detection; ``threshold`` replaces its probability threshold. Neither reader's criteria nor second look
+        follow: this is about the network.
     threshold, minimum_volume
         Smallest probability of a lesion voxel; smallest true lesion that counts, mm3.
     """
@@ -94,7 +95,7 @@ def score_scan(
         case.regions,
         case.spacing,
         case.affine,
-        replace(settings, probability_threshold=threshold),
+        replace(settings, probability_threshold=threshold, reader_criteria=False),
     )
     matches = match_lesions(case.lesions, result.lesions, case.spacing, minimum_volume=minimum_volume)
     score = Score(1, len(matches.truth), len(matches.predicted), len(matches.detected), len(matches.correct))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,8 @@ def collect_candidates(
     shares a voxel with a true one), ``mimic`` (name of the simulated mimic that it covers most of, or empty) and
     ``volume_mm3``.
     """
-    result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings)
+    plain = replace(settings, reader_criteria=False)
+    result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, plain)
     scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing, case.pallidum)
     rows = []
     features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors, ask)

@@ -156,6 +156,25 @@ def _plain(name: str) -> str:
     return name.lower().removesuffix("w").replace("*", "star")
 
 
+def criteria_notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return sentences on what the reader's criteria could not tell on a scan; none where they were not asked."""
+    found = mapping(mapping(summary.get("detection")).get("criteria"))
+    notes = []
+    if found.get("t2star_tells_fluid") is False:
+        quotient = number(found.get("fluid_to_tissue"))
+        known = "" if quotient is None else f" ({quotient:.2f} times as bright)"
+        notes.append(
+            f"Fluid is not clearly brighter than brain tissue on this T2*{known}: whether a candidate lies in fluid "
+            "was judged by the tissue map alone, which rejects less."
+        )
+    if found.get("slices_tell_vessels") is False:
+        notes.append(
+            "The slices are too thick to follow a vessel from one to the next: a vein that crosses the slice looks "
+            "like a microbleed here."
+        )
+    return tuple(notes)
+
+
 def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: bool) -> Verdict:
     """Weigh checks, warnings and missing files into one verdict.
 

@@ -50,7 +50,16 @@ REASON_SENTENCES = {
     "intensity_ratio": "not dark enough against its surroundings (intensity ratio)",
     "below_minimum_size": "smaller than the minimum size",
     "above_maximum_size": "larger than the maximum size: possible macrohaemorrhage, not counted",
+    "not_in_parenchyma": "less than half surrounded by brain tissue: in a sulcus, a cistern or a ventricle",
+    "bright_core": "its core is bright on T2w or T1w: a cavernoma, fresh blood or a vessel",
+    "continues_as_vessel": "a dark line goes on at both sides of it: a vessel",
     "second_look": "more like something else (second look)",
+}
+_CRITERION_FACTS = {
+    "not_in_parenchyma": ("Brain tissue around it", ("parenchyma_share",)),
+    "bright_core": ("Core / surroundings", ("core_brightness",)),
+    "continues_as_vessel": ("Line, in plane and across", ("vessel_in_plane", "vessel_across_slices")),
+    "above_maximum_size": ("Longest diameter, mm", ("longest_diameter_mm",)),
 }
 AGAINST_SENTENCES = {
     "vessel_like": "the dark structure goes on in plane or from slice to slice, or is elongated: a vein",
@@ -161,6 +170,8 @@ def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (term, value with unit) of the few measures that say why a candidate was rejected."""
     if (row.get("lesion_probability") or "n/a") != "n/a":
         yield "Lesion probability", _show(row, "lesion_probability", 2)
+    if column := _CRITERION_FACTS.get(row.get("reason") or ""):
+        yield column[0], ", ".join(_show(row, name, 2) for name in column[1])
     yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (needs {_show(row, 'ratio_threshold', 2)})"
     yield "Network", f"{_show(row, 'probability_max', 2)} at most"
     yield "Diameter", _show(row, "diameter_mm", 1, " mm")

@@ -25,6 +25,7 @@ from mbseg_bids.reports.facts import (
     anatomy_source,
     contrast,
     contrasts_used,
+    criteria_notes,
     judge,
     judge_failure,
     mapping,
@@ -80,6 +81,8 @@ class Section:
     cards: list[gallery.Card]
     rejected: list[gallery.Card]
     rejected_known: bool
+    criteria: tuple[str, ...]
+    """What the reader's criteria could not tell on this scan."""
     lesion_map: glass.LesionMap | None
     alignment: list[mosaics.Sheet]
     flickers: list[mosaics.Sheet]
@@ -275,6 +278,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         cards=[],
         rejected=[],
         rejected_known=False,
+        criteria=criteria_notes(summary),
         lesion_map=None,
         alignment=[],
         flickers=[],

@@ -47,6 +47,7 @@ def test_session_labels_lose_their_prefix():
         (["--probability-threshold", "0.4"], "detection", "probability_threshold", 0.4),
         (["--exhaustive"], "detection", "exhaustive", True),
         (["--no-second-look"], "detection", "second_look", False),
+        (["--no-reader-criteria"], "detection", "reader_criteria", False),
         (["--second-look-threshold", "0.2"], "detection", "second_look_threshold", 0.2),
         (["--definite-threshold", "0.9"], "detection", "definite_threshold", 0.9),
         (["--device", "cpu"], "execution", "device", "cpu"),

@@ -54,6 +54,7 @@ def test_row_of_a_lesion_by_hand():
         "volume_mm3": 18.0,
         "n_voxels": 6,
         "diameter_mm": 3.25,  # (6 * 18 / pi) ** (1 / 3)
+        "longest_diameter_mm": 3.25,  # its voxels' centres are 2.24 mm apart at most
         "size_class": "large",
         "i": 10,  # 10.5, to even
         "j": 9,
@@ -66,6 +67,10 @@ def test_row_of_a_lesion_by_hand():
         "probability_max": 0.9,
         "contrast_ratio": 2.0,
         "ratio_threshold": 1.2,
+        "parenchyma_share": 1.0,
+        "core_brightness": pytest.approx(math.nan, nan_ok=True),
+        "vessel_in_plane": 0.0,
+        "vessel_across_slices": pytest.approx(math.nan, nan_ok=True),
         "lesion_probability": pytest.approx(math.nan, nan_ok=True),
         "certainty": "n/a",
         "flags": "n/a",
@@ -129,7 +134,10 @@ def test_too_large_is_listed_apart():
     assert not result.lesions.any()
     row = result.candidate_table.iloc[0]
     assert (row["status"], row["reason"], row["flags"]) == ("rejected", "above_maximum_size", "above_maximum_size")
-    assert len(Scan().put(np.s_[5:18, 4:19, 3], 10.0).segment(maximum_diameter=10.5).lesion_table) == 1
+    larger = Scan().put(np.s_[5:18, 4:19, 3], 10.0)
+    assert len(larger.segment(maximum_diameter=10.5, reader_criteria=False).lesion_table) == 1
+    longest = larger.segment(maximum_diameter=10.5).candidate_table.iloc[0]
+    assert (longest["reason"], longest["longest_diameter_mm"]) == ("above_maximum_size", 18.44)  # of 12 and 14 mm
 
 
 def test_small_is_kept_and_flagged_unless_a_minimum_is_set():
@@ -166,7 +174,7 @@ def test_no_ring_and_no_signal():
     scan = Scan().put(SPOT, 80.0).put(UPPER, 0.0)
     scan.brain[:, :, 2] = False
     scan.brain[SPOT] = True
-    table = scan.segment().lesion_table
+    table = scan.segment(reader_criteria=False).lesion_table
     assert table["flags"].tolist() == ["no_ring,touches_brain_edge", "no_signal"]
     assert table["contrast_ratio"].isna().all()
 
@@ -189,7 +197,9 @@ def test_tables_do_not_depend_on_orientation(rng, flips):
     for axis in flips:
         flipped[axis, axis], flipped[axis, 3] = -1, SHAPE[axis] - 1
     arrays = (np.flip(a, flips) for a in (scan.probability, scan.brain, scan.regions))
-    turned = segment_lesions(np.flip(scan.t2star, flips)[None], *arrays, SPACING, AFFINE @ flipped, DetectionSettings())
+    tissue = np.flip(np.where(scan.brain, 3, 0), flips)
+    stack = np.flip(scan.t2star, flips)[None]
+    turned = segment_lesions(stack, *arrays, SPACING, AFFINE @ flipped, DetectionSettings(), tissue=tissue)
     assert len(plain.lesion_table) > 5
     np.testing.assert_array_equal(turned.lesions, np.flip(plain.lesions, flips))
     np.testing.assert_array_equal(turned.candidates, np.flip(plain.candidates, flips))

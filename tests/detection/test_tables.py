@@ -14,7 +14,9 @@ from mbseg_bids.settings import DetectionSettings
 def test_columns_are_described(table):
     for name, column in describe_columns(table).items():
         assert column["Description"].endswith("."), name
-        assert ("Units" in column) == (name in {"volume_mm3", "diameter_mm", "x_mm", "y_mm", "z_mm"})
+        assert ("Units" in column) == (
+            name in {"volume_mm3", "diameter_mm", "longest_diameter_mm", "x_mm", "y_mm", "z_mm"}
+        )
     assert list(describe_columns("lesions")["region"]["Levels"]) == [*REGIONS.values(), UNASSIGNED]
 
 
