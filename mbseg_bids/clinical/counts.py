@@ -29,7 +29,7 @@ class LesionCounts:
     volume, volume_by_region
         Volumes of the same lesions, mm3.
     macrohaemorrhages
-        Lesions or candidates above the upper size limit (equal-sphere diameter 10 mm): possible macrohaemorrhages,
+        Lesions or candidates above the upper size limit (diameter 10 mm): possible macrohaemorrhages,
         listed apart and never counted as microbleeds.
     below_minimum
         Counted lesions that are smaller than 2 mm (flag ``below_minimum_size``).
