@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ GIVEN_KNOTS = {"region": tuple(map(float, range(len(REGION_ORDER)))), "pallidum_
 def collect_candidates(
     case: Case, probability: npt.NDArray[np.float32], settings: DetectionSettings, ask: AskNetwork | None = None
 ) -> pd.DataFrame:
-    """Measure what the intensity ratio rule leaves of a simulated scan, and compare it with the truth.
+    """Measure what ratio rule and reader's criteria leave of a simulated scan, and compare it with the truth.
 
     Parameters
     ----------
@@ -40,23 +39,24 @@ def collect_candidates(
     probability
         Shape (I, J, K): of the network, see :func:`mbseg_bids.learning.scan_scores.probability_map`.
     settings
-        Of detection.
+        Of detection; without ``reader_criteria``, what the ratio rule leaves.
     ask
         The network that sees neighbourhoods, see :func:`mbseg_bids.detection.lesion_features.lesion_features`.
 
     Returns
     -------
-    One row a survivor, but for those that share a voxel with what training ignores: the features, ``is_microbleed`` (it
+    One row for each that is left, but for those that share a voxel with what training ignores: the features, ``is_microbleed`` (it
     shares a voxel with a true one), ``mimic`` (name of the simulated mimic that it covers most of, or empty) and
     ``volume_mm3``.
     """
-    plain = replace(settings, reader_criteria=False)
-    result = segment_lesions(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, plain)
+    result = segment_lesions(
+        *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings), tissue=case.tissue
+    )
     scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing, case.pallidum)
     rows = []
     features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors, ask)
     for label, box in enumerate(ndimage.find_objects(result.survivors), start=1):
-        if box is None:
+        if box is None or result.evidence_of_survivors[label].criteria.rejected_by:
             continue
         own = result.survivors[box] == label
         if ignored(case.mimics[box][own]).any() and not (case.lesions[box][own] > 0).any():
