@@ -45,9 +45,9 @@ def collect_candidates(
 
     Returns
     -------
-    One row for each that is left, but for those that share a voxel with what training ignores: the features, ``is_microbleed`` (it
-    shares a voxel with a true one), ``mimic`` (name of the simulated mimic that it covers most of, or empty) and
-    ``volume_mm3``.
+    One row for each that is left, but for those that share a voxel with what training ignores: the features,
+    ``is_microbleed`` (it shares a voxel with a true one), ``mimic`` (name of the simulated mimic that it covers most
+    of, or empty) and ``volume_mm3``.
     """
     result = segment_lesions(
         *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings), tissue=case.tissue
