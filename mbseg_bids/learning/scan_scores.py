@@ -42,7 +42,7 @@ def probability_map(
     settings: DetectionSettings,
     *,
     threshold: float | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     n_workers: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Return the probability of each voxel as a run of the BIDS App would.

@@ -66,8 +66,10 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         ClassifyCandidates(
             settings=detection,
             weights_state=_state(weights if weights.is_file() else WEIGHTS_MANIFEST),
-            batch_size=execution.batch_size,
+            batch_size=execution.batch_size or 0,
             device=execution.device,
+            runtime=execution.runtime,
+            precision=execution.precision,
             n_workers=execution.omp_nthreads,
         ),
         name="classify",
