@@ -22,7 +22,7 @@ from mbseg_bids.errors import TemporaryError
 
 __all__ = ["Classifier", "choose_device", "classifier", "classify_voxels"]
 
-LOGGER = logging.getLogger("nipype.interface")
+LOGGER = logging.getLogger("mbseg")
 
 Progress = Callable[[int, int], None]
 Compute = Callable[[torch.Tensor], torch.Tensor]
@@ -81,6 +81,7 @@ class Classifier:
         identity: str = "",
     ) -> None:
         self.runtime = choose_runtime(runtime, device, model)
+        self._may_change = runtime == "auto" and self.runtime.name == "openvino"
         self.exact_from = exact_from if self.runtime.fast else None
         self.batch_size = batch_size or _default_batch(self.runtime.device, input_size)
         self._model, self._stack, self._identity = model, stack, identity
@@ -153,12 +154,23 @@ class Classifier:
         if self._patches is None:
             self._patches = DevicePatches(self._stack, self._sizes[0], torch.device(self.runtime.device))
         if precision not in self._networks:
-            key = _Network(self._identity or str(id(self._model)), self._model)
-            make = _make if self._identity else _make.__wrapped__
-            self._networks[precision] = make(
-                key, self.runtime, precision, *self._sizes, self.batch_size, self._n_workers
-            )
+            self._networks[precision] = self._network(precision)
         return self._patches, self._networks[precision]
+
+    def _network(self, precision: str) -> Compute:
+        if not self._networks:
+            LOGGER.info("network: %s", ", ".join(self.describe().values()))
+        make = _make if self._identity else _make.__wrapped__  # without a name, nothing to find it again by
+        key, sizes = _Network(self._identity, self._model), (*self._sizes, self.batch_size, self._n_workers)
+        try:
+            return make(key, self.runtime, precision, *sizes)
+        except RuntimeError as error:
+            if not self._may_change:
+                raise
+            LOGGER.warning("OpenVINO cannot compute this network, PyTorch does: %s", error)
+        self._may_change, self.runtime = False, choose_runtime("pytorch", self.runtime.device, self._model)
+        self._networks.clear()
+        return make(key, self.runtime, "float32", *sizes)
 
 
 def classify_voxels(

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import logging
 import platform
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from torch import nn
 
 from mbseg_bids.detection import runtime_openvino, runtime_pytorch
 from mbseg_bids.errors import UsageError
-
-LOGGER = logging.getLogger("nipype.interface")
 
 _NAMES = {"pytorch": "torch", "openvino": "openvino"}
 """Runtimes, and the distributions they come in."""

@@ -29,6 +29,7 @@ class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     runtime = traits.Enum("auto", "pytorch", "openvino", usedefault=True, desc="library that computes the network")
     precision = traits.Enum("auto", "float32", usedefault=True, desc="auto: lower where it decides nothing")
     n_workers = traits.Int(1, usedefault=True, nohash=True, desc="CPU threads; the result does not depend on it")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="takes its turn on the GPU, as nipype counts them")
 
 
 class _ClassifyCandidatesOutputSpec(TraitedSpec):
@@ -73,7 +74,6 @@ class ClassifyCandidates(SimpleInterface):
             n_workers=self.inputs.n_workers,
             progress=_log_progress(),
         )
-        LOGGER.info("network on %(runtime)s, %(device)s, %(precision)s", ask.describe())
         probability, asked = search_outwards(mask, seeds, ask, settings.followed)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {

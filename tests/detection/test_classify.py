@@ -47,7 +47,7 @@ def test_probability_is_the_softmax_of_output_one(scan):
     original = classify.fuse_batch_norms
     try:
         classify.fuse_batch_norms = lambda model: model
-        found = classify.classify_voxels(Fixed(), stack, voxels, device="cpu", input_size=32)
+        found = classify.classify_voxels(Fixed(), stack, voxels, device="cpu", input_size=32, runtime="pytorch")
     finally:
         classify.fuse_batch_norms = original
     np.testing.assert_allclose(found, np.exp(2) / (1 + np.exp(2)), rtol=1e-6)
