@@ -106,10 +106,11 @@ class Classifier:
         voxels = np.asarray(voxels).reshape(-1, 3)
         if not len(voxels):
             return np.empty(0, np.float32)
-        if self.exact_from is None or self.runtime.fast is None:
+        limit = self.exact_from
+        if limit is None or self.runtime.fast is None:
             return self._halving(voxels, "float32", self._progress)
         probability = self._halving(voxels, self.runtime.fast, self._progress)
-        again = ~(probability < self.exact_from - MARGIN)  # also what is no number
+        again = ~(probability < limit - MARGIN)  # also what is no number
         if again.any():
             probability[again] = self._halving(voxels[again], "float32", None)
         return probability
@@ -161,16 +162,19 @@ class Classifier:
         if not self._networks:
             LOGGER.info("network: %s", ", ".join(self.describe().values()))
         make = _make if self._identity else _make.__wrapped__  # without a name, nothing to find it again by
-        key, sizes = _Network(self._identity, self._model), (*self._sizes, self.batch_size, self._n_workers)
+        key = _Network(self._identity, self._model)
         try:
-            return make(key, self.runtime, precision, *sizes)
+            if self.runtime.name == "pytorch":  # takes batches of any size
+                return make(key, self.runtime, precision, *self._sizes)
+            return make(key, self.runtime, precision, *self._sizes, self.batch_size, self._n_workers)
         except RuntimeError as error:
             if not self._may_change:
                 raise
             LOGGER.warning("OpenVINO cannot compute this network, PyTorch does: %s", error)
-        self._may_change, self.runtime = False, choose_runtime("pytorch", self.runtime.device, self._model)
+        self._may_change, self.exact_from = False, None
+        self.runtime = choose_runtime("pytorch", self.runtime.device, self._model)
         self._networks.clear()
-        return make(key, self.runtime, "float32", *sizes)
+        return make(key, self.runtime, "float32", *self._sizes)
 
 
 def classify_voxels(
@@ -239,8 +243,8 @@ def _make(
     precision: str,
     patch_size: int,
     input_size: int,
-    batch_size: int,
-    n_workers: int,
+    batch_size: int = 0,
+    n_workers: int = 0,
 ) -> Compute:
     """Make a network ready to compute batches of patches."""
     fused = fuse_batch_norms(network.model)
