@@ -12,6 +12,8 @@ from typing import Any, Literal
 from mbseg_bids.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
+Runtime = Literal["auto", "pytorch", "openvino"]
+Precision = Literal["auto", "float32"]
 RegistrationPreset = Literal["default", "coarse"]
 
 
@@ -95,7 +97,12 @@ class ExecutionSettings:
     omp_nthreads: int = 1
     mem_gb: float | None = None
     device: Device = "auto"
-    batch_size: int = 64
+    runtime: Runtime = "auto"
+    """Library that computes the network: OpenVINO on the CPUs it suits, where it is installed; else PyTorch."""
+    precision: Precision = "auto"
+    """``auto``: lower where it is faster, and float32 for every probability that decides something."""
+    batch_size: int | None = None
+    """Patches classified at once; none: what suits the device and its memory."""
     stop_on_first_crash: bool = False
     resource_monitor: bool = False
     write_graph: bool = False

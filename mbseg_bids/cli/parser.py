@@ -227,7 +227,17 @@ def _add_resources(group: Any) -> None:
     add("--omp-nthreads", type=int, metavar="N", help="threads of one process (default: all CPUs, at most 8)")
     add("--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that steps at once may need together")
     add("--device", metavar="{auto,cpu,cuda}", help="where the network runs (default: auto)")
-    add("--batch-size", type=int, metavar="N", help="patches classified at once (default: 64)")
+    add(
+        "--runtime",
+        metavar="{auto,pytorch,openvino}",
+        help="library that computes the network (default: auto, OpenVINO on CPUs where it is installed)",
+    )
+    add(
+        "--precision",
+        metavar="{auto,float32}",
+        help="auto: probabilities that decide nothing are computed in lower precision where that is faster",
+    )
+    add("--batch-size", type=int, metavar="N", help="patches classified at once (default: what suits the device)")
     add("--nipype-plugin-file", type=Path, metavar="FILE", help="nipype plugin and its arguments, JSON or YAML")
     add("--resource-monitor", action="store_true", default=None, help="record memory and CPU use in the work folder")
 
@@ -274,6 +284,8 @@ _OPTION_OF_SETTING = {
         "omp_nthreads": "omp_nthreads",
         "mem_gb": "mem_gb",
         "device": "device",
+        "runtime": "runtime",
+        "precision": "precision",
         "batch_size": "batch_size",
         "stop_on_first_crash": "stop_on_first_crash",
         "resource_monitor": "resource_monitor",

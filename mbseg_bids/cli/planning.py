@@ -20,6 +20,7 @@ SOFTWARE = (
     "nilearn",
     "nipype",
     "numpy",
+    "openvino",
     "pandas",
     "picsl-greedy",
     "pybids",

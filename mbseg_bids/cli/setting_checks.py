@@ -1,13 +1,16 @@
 """Values of settings that no run could use, named by their option."""
 
+import importlib.util
 from typing import get_args
 
 from mbseg_bids.errors import UsageError
-from mbseg_bids.settings import Device, RegistrationPreset, Settings
+from mbseg_bids.settings import Device, Precision, RegistrationPreset, Runtime, Settings
 
 OUTPUT_SPACES = ("T1w", "template")
 OPTIONAL_CONTRASTS = ("T1w", "T2w")
 DEVICES = get_args(Device)
+RUNTIMES = get_args(Runtime)
+PRECISIONS = get_args(Precision)
 PRESETS = get_args(RegistrationPreset)
 
 
@@ -26,10 +29,26 @@ def check_values(settings: Settings) -> None:
         ),
         (execution.n_procs >= 1, "--n-cpus", "give a whole number of 1 or more"),
         (execution.omp_nthreads >= 1, "--omp-nthreads", "give a whole number of 1 or more"),
-        (execution.batch_size >= 1, "--batch-size", "give a whole number of 1 or more"),
+        (
+            execution.batch_size is None or (isinstance(execution.batch_size, int) and execution.batch_size >= 1),
+            "--batch-size",
+            "give a whole number of 1 or more",
+        ),
         (execution.mem_gb is None or execution.mem_gb > 0, "--mem-gb", "give a number above 0"),
         (settings.anatomy.random_seed >= 0, "--random-seed", "give a whole number of 0 or more"),
         (execution.device in DEVICES, "--device", f"one of: {', '.join(DEVICES)}"),
+        (execution.runtime in RUNTIMES, "--runtime", f"one of: {', '.join(RUNTIMES)}"),
+        (execution.precision in PRECISIONS, "--precision", f"one of: {', '.join(PRECISIONS)}"),
+        (
+            (execution.runtime, execution.device) != ("openvino", "cuda"),
+            "--runtime",
+            "openvino computes on the CPU: leave --device cuda out",
+        ),
+        (
+            execution.runtime != "openvino" or importlib.util.find_spec("openvino") is not None,
+            "--runtime",
+            "openvino is not installed: pip install openvino, or leave the option out",
+        ),
         (settings.anatomy.registration in PRESETS, "--registration", f"one of: {', '.join(PRESETS)}"),
         (set(outputs.spaces) <= set(OUTPUT_SPACES), "--output-spaces", f"any of: {', '.join(OUTPUT_SPACES)}"),
         (

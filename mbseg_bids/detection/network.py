@@ -1,5 +1,6 @@
 """The network: a ResNet-50 with two outputs, as in Dadar et al. 2022, and which of its first layers are frozen."""
 
+import copy
 import importlib
 import importlib.util
 from pathlib import Path
@@ -157,7 +158,7 @@ def fuse_batch_norms(model: nn.Module) -> nn.Module:
     Faster, with the same result but for rounding.
     """
     fuse = torch.nn.utils.fusion.fuse_conv_bn_eval
-    fused = put_back_blocks(model).eval()
+    fused = copy.deepcopy(model).eval()
     leave_out_identity_blocks(fused)
     fused.conv1, fused.bn1 = fuse(fused.conv1, fused.bn1), nn.Identity()
     for stage in _BLOCKS:

@@ -50,12 +50,23 @@ def search_outwards(
     -------
     Probabilities, float32 of shape (I, J, K), 0 where not asked; and where the network was asked.
     """
-    probability = np.zeros(mask.shape, dtype=np.float32)
-    front = seeds & mask
-    asked = front.copy()
-    while front.any():
-        probability[front] = classify(np.argwhere(front))
-        positive = front & (probability >= threshold)
-        front = ndimage.binary_dilation(positive, TOUCHING) & mask & ~asked
-        asked |= front
+    probability, asked = np.zeros(mask.shape, dtype=np.float32), np.zeros(mask.shape, dtype=bool)
+    front = np.argwhere(seeds & mask)
+    while len(front):
+        asked[tuple(front.T)] = True
+        found = classify(front)
+        probability[tuple(front.T)] = found
+        front = _touching(front[found >= threshold], mask & ~asked)
     return probability, asked
+
+
+def _touching(voxels: npt.NDArray[np.int64], among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return those voxels of ``among`` that touch one of ``voxels`` (N, 3), each once, in array order.
+
+    Looks at the neighbours of these few instead of dilating the volume, round after round.
+    """
+    neighbours = (voxels[:, None] + (np.argwhere(TOUCHING) - 1)).reshape(-1, 3)
+    neighbours = neighbours[((neighbours >= 0) & (neighbours < among.shape)).all(axis=1)]
+    neighbours = neighbours[among[tuple(neighbours.T)]]
+    flat = np.unique(np.ravel_multi_index(tuple(neighbours.T), among.shape))
+    return np.stack(np.unravel_index(flat, among.shape), axis=1)

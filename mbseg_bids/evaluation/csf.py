@@ -80,7 +80,7 @@ def csf_probability(
     stack: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     n_workers: int = 1,
     progress: Progress | None = None,

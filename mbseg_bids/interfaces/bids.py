@@ -27,6 +27,7 @@ class _WriteDerivativeInputSpec(BaseInterfaceInputSpec):
     output_dir = traits.Str(mandatory=True, desc="root of the derivatives")
     path = traits.Str(mandatory=True, desc="where, relative to output_dir")
     metadata = traits.Dict(desc="content of the JSON sidecar; none is written where undefined")
+    computed = File(exists=True, desc="JSON of the detection workflow: its sidecar names what computed the network")
     table = traits.Str(desc="TSV text to write beside it")
     columns = traits.Dict(desc="columns to add to a TSV file, with the one value that all rows have")
     reference = File(exists=True, desc="image whose grid the file must have to the bit")
@@ -57,11 +58,18 @@ class WriteDerivative(SimpleInterface):
         write_bytes(target, content)
         beside = target.parent / target.name.split(".")[0]
         if given(self.inputs.metadata):
-            write_json(beside.with_suffix(".json"), self.inputs.metadata)
+            write_json(beside.with_suffix(".json"), self.inputs.metadata | self._computation())
         if given(self.inputs.table):
             write_text(beside.with_suffix(".tsv"), self.inputs.table)
         self._results["out_file"] = str(target)
         return runtime
+
+    def _computation(self) -> dict[str, str]:
+        """Return fields of the sidecar about library, device and precision of the network."""
+        if not given(self.inputs.computed):
+            return {}
+        search = json.loads(Path(self.inputs.computed).read_text(encoding="utf-8"))["search"]
+        return {key.capitalize(): search[key] for key in ("runtime", "device", "precision")}
 
 
 class _FinishSessionInputSpec(BaseInterfaceInputSpec):

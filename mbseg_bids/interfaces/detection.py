@@ -24,9 +24,12 @@ class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
     tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
     weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
-    batch_size = traits.Int(64, usedefault=True, desc="patches a batch")
+    batch_size = traits.Int(0, usedefault=True, desc="patches a batch; 0: what suits the device")
     device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
+    runtime = traits.Enum("auto", "pytorch", "openvino", usedefault=True, desc="library that computes the network")
+    precision = traits.Enum("auto", "float32", usedefault=True, desc="auto: lower where it decides nothing")
     n_workers = traits.Int(1, usedefault=True, nohash=True, desc="CPU threads; the result does not depend on it")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="takes its turn on the GPU, as nipype counts them")
 
 
 class _ClassifyCandidatesOutputSpec(TraitedSpec):
@@ -60,8 +63,17 @@ class ClassifyCandidates(SimpleInterface):
 
         model, weights = load_weights(settings.weights, task="microbleed")
 
-        options = {"batch_size": self.inputs.batch_size, "device": self.inputs.device}
-        ask = classifier(*(model, weights, stack), n_workers=self.inputs.n_workers, progress=_log_progress(), **options)
+        ask = classifier(
+            model,
+            weights,
+            stack,
+            batch_size=self.inputs.batch_size or None,
+            device=self.inputs.device,
+            runtime=self.inputs.runtime,
+            exact_from=settings.followed if self.inputs.precision == "auto" else None,
+            n_workers=self.inputs.n_workers,
+            progress=_log_progress(),
+        )
         probability, asked = search_outwards(mask, seeds, ask, settings.followed)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
@@ -71,6 +83,7 @@ class ClassifyCandidates(SimpleInterface):
             "n_searched_voxels": int(asked.sum()),
             "n_positive_voxels": int((probability[asked] >= settings.probability_threshold).sum()),
             "highest_probability": round(float(probability.max()), 4),
+            **ask.describe(),
             "weights": _describe(weights),
             "duration_s": round(time.monotonic() - started, 1),
             "memory_gb": memory.gb(),

@@ -42,7 +42,7 @@ def probability_map(
     settings: DetectionSettings,
     *,
     threshold: float | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     n_workers: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Return the probability of each voxel as a run of the BIDS App would.
@@ -64,8 +64,9 @@ def probability_map(
     Shape (I, J, K); zero where the network is not asked.
     """
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
-    ask = classifier(model, metadata, case.stack, batch_size=batch_size, device="cpu", n_workers=n_workers)
-    return search_outwards(mask, seeds, ask, settings.followed if threshold is None else threshold)[0]
+    followed = settings.followed if threshold is None else threshold
+    options = {"batch_size": batch_size, "device": "cpu", "n_workers": n_workers, "exact_from": followed}
+    return search_outwards(mask, seeds, classifier(model, metadata, case.stack, **options), followed)[0]
 
 
 def score_scan(

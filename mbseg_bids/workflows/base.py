@@ -179,6 +179,8 @@ def _connect_outputs(
             node.inputs.table = regions_table()
         if output.native:
             workflow.connect(inputs, "t2star", node, "reference")
+        if output.name == "probseg":
+            workflow.connect(*_field(sources["detection"], "result_json"), node, "computed")
         source, prefix = sources[output.source[0]]
         workflow.connect(source, prefix + output.source[1], node, "in_file")
         workflow.connect(node, "out_file", written, f"in{number}")

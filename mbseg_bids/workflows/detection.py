@@ -10,6 +10,7 @@ from nipype.pipeline.engine import Node, Workflow
 from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.settings import Settings
+from mbseg_bids.workflows.gpu import gpu_expected
 
 INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "atlas_det", "t2star")
 OUTPUTS = (
@@ -61,17 +62,21 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
     outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
     detection, execution = asdict(settings.detection), settings.execution
-    weights = Path(settings.detection.weights)
+    weights, on_gpu = Path(settings.detection.weights), gpu_expected(execution)
     classify = Node(
         ClassifyCandidates(
             settings=detection,
             weights_state=_state(weights if weights.is_file() else WEIGHTS_MANIFEST),
-            batch_size=execution.batch_size,
+            batch_size=execution.batch_size or 0,
             device=execution.device,
+            runtime=execution.runtime,
+            precision=execution.precision,
             n_workers=execution.omp_nthreads,
+            use_gpu=on_gpu,
         ),
         name="classify",
-        n_procs=execution.omp_nthreads,
+        # Of the CPUs a GPU leaves all but one to the anatomy of other sessions.
+        n_procs=1 if on_gpu else execution.omp_nthreads,
         mem_gb=1.5 + 0.6 * execution.omp_nthreads,
     )
     find_lesions = Node(

@@ -15,6 +15,7 @@ from typing import Any
 from mbseg_bids import errors
 from mbseg_bids.errors import InputOutputError, MbsegError, TemporaryError, UsageError
 from mbseg_bids.settings import ExecutionSettings
+from mbseg_bids.workflows.gpu import gpu_expected
 
 LOGGER = logging.getLogger("mbseg")
 
@@ -78,6 +79,8 @@ def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> 
         "mp_context": "forkserver",
         "raise_insufficient": False,
     }
+    if gpu_expected(execution):
+        arguments["n_gpu_procs"] = 1  # one session at a time; the others are at their anatomy, on the CPUs
     if execution.mem_gb is not None:
         arguments["memory_gb"] = execution.mem_gb
     return "MultiProc", arguments

@@ -47,7 +47,7 @@ def test_probability_is_the_softmax_of_output_one(scan):
     original = classify.fuse_batch_norms
     try:
         classify.fuse_batch_norms = lambda model: model
-        found = classify.classify_voxels(Fixed(), stack, voxels, device="cpu", input_size=32)
+        found = classify.classify_voxels(Fixed(), stack, voxels, device="cpu", input_size=32, runtime="pytorch")
     finally:
         classify.fuse_batch_norms = original
     np.testing.assert_allclose(found, np.exp(2) / (1 + np.exp(2)), rtol=1e-6)
@@ -70,9 +70,11 @@ def test_running_out_of_memory_is_a_temporary_error(model, scan, monkeypatch, er
     def fail(*_):
         raise error("no more")
 
-    monkeypatch.setattr(classify, "to_network_input", fail)
-    with pytest.raises(TemporaryError, match="out of memory"):
-        classify.classify_voxels(model, *scan, device="cpu")
+    monkeypatch.setattr(classify.DevicePatches, "gather", fail)
+    with pytest.raises(TemporaryError, match="out of memory") as caught:
+        classify.classify_voxels(model, *scan, input_size=32, device="cpu")
+    assert caught.value.exit_code == 75
+    assert "--batch-size" in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
