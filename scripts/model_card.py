@@ -11,8 +11,8 @@ from mbseg_bids.detection.weights import WeightsMetadata, load_weights
 TEXT = """# Model card: {name}
 
 Written by `scripts/model_card.py` from the metadata in the files. **Every figure on this page is from simulated
-scans.** Nobody has measured this network on labelled scans of people. How it does on whole scans:
-[results.md](results.md).
+scans, or from microbleeds planted in real ones.** Nobody has measured this network on labelled scans of people. How it
+does on whole scans, world by world: [results.md](results.md).
 
 | | |
 |---|---|
@@ -20,7 +20,7 @@ scans.** Nobody has measured this network on labelled scans of people. How it do
 | Second look | `mbseg_bids/data/second_look/second-look.json`: {curves} curves, one for each measure |
 | Licence | Apache-2.0 |
 | Task | whether the centre voxel of a patch belongs to a cerebral microbleed |
-| Architecture | ResNet-50 with two outputs; {blocks}, and left out of the file, of training and of inference |
+| Architecture | ResNet-50 with two outputs; {blocks} |
 | Input | {patch_size} x {patch_size} mm in the slice plane, resized to {input_size} pixels; {channels}; 0-1 |
 | Weights from elsewhere | none: random at the start |
 
@@ -31,61 +31,63 @@ looking at every lesion.
 
 ## Data
 Simulated T2*, T2w and T1w scans made from whole-head label maps (SynthSeg, Apache-2.0) by `mbseg_bids.simulation`:
-tissue relaxation, microbleeds and veins as susceptibility sources, mimics, atrophy, noise and motion, with contrasts
-varied beyond those of real sequences. {scans} training scans of the label maps {training}; validation on {validation};
-figures from {test}. Nobody is in two of these, but all share one simulator: it is the same world. (Stage 1 and the
-first round saw 54 of the training scans, made before the simulator had arteries, siderosis, old haemorrhages, ghosts
-and SWI; the second round saw all 81.)
+tissue relaxation, microbleeds and veins as susceptibility sources, dura, calcium, vessels in fluid of every width,
+errors of mask, tissue map and registration, contrasts varied beyond those of real sequences. {scans} training scans of
+the label maps {training}; validation on {validation}; figures from {test}. Nobody is in two of these.
 
 Training patches of stage 2: {patches}.
 
 ## Training
-Two stages as in Dadar et al. 2022 (CSF against tissue, then microbleed against not), with these departures, for want
-of a GPU and of weights trained on natural images:
+Two stages as in Dadar et al. 2022 (CSF against tissue, then microbleed against not), with these departures:
 
-- AdamW instead of stochastic gradient descent, cosine schedule; all layers learn in both stages.
+- AdamW instead of stochastic gradient descent, cosine schedule, mixed precision.
 - Input of {input_size} pixels instead of 224: it shows the same 28 mm.
-- Negatives are mostly dark voxels, mimics and surroundings of lesions, not random voxels; the second round adds
-  training voxels that the first took for microbleeds.
+- Negatives are mostly dark voxels, mimics and surroundings of lesions, not random voxels.
 - Mirroring, gain, gamma, noise, blur, and T2w and T1w shifted by up to a voxel or missing ({drop}), beside rotation,
   and of negatives too. So the network can be used without T2w or T1w.
 - One run, not five: the spread over seeds is not known.
-
-Patches of the validation anatomies, fraction classified rightly at 0.5 (all contrasts there):
+{before}
+The last round on patches of the validation anatomies, fraction classified rightly at 0.5 (all contrasts there):
 
 {rounds}
 
-Operating point: a probability of {operating_point:g} separated best together with the second look, on scans of the
-validation and training anatomies that no training patch came from; the bias of the last layer makes it 0.5.
-
 ## The second look
-Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates of {look_scans} scans of the training
-anatomies (not those of the training patches), weighted so that a scan has {lesions_per_scan:g} microbleeds. Penalty and
-log loss ({log_loss:.3f}) by cross-validation that leaves out anatomies.
+Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
+{look_scans} scans: simulated ones of the training anatomies (not those of the training patches){real}. Weighted so that
+a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by cross-validation that leaves out
+anatomies.
 
 One measure is the answer of {network_members} small convolutional networks that see the slices around a candidate
 (`lesion-network.safetensors`, SHA-256 `{network_sha256}`): the mean of
 their log odds. They were trained alike but for the seed, on {network_microbleeds:,} microbleeds and {network_others:,}
-other dark places of {network_scans} more simulated scans of the training anatomies, for {network_epochs:g} epochs.
-The spread over seeds: with one of them alone the second look keeps {network_alone} of {of}
-microbleeds, with all {kept}, at {false_per_scan:g} false ones a scan (the scans it was fitted to, out of fold, and the
-validation scans).
+other dark places of {network_scans} scans, for {network_epochs:g} epochs{network_before}.
+
+What it keeps of scans that it was not fitted to (out of fold, and the validation scans), and false ones a scan:
+
+{thresholds}
 
 ## Limits
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
-- Vessels cut across are what it most often takes for microbleeds; with thick slices the second look cannot tell either.
-- Trained on slices of 0.8 to 5 mm and echo times of 15 to 40 ms, 1.5 and 3 T. Outside that it is a guess.
-- A tenth of the last training scans were like SWI. That is little.
+- Vessels cut across are what it most often takes for microbleeds; with thick slices neither criteria nor second look
+  can tell.
+- Trained on slices of 0.8 to 7 mm and echo times of 15 to 40 ms, 1.5 and 3 T. Outside that it is a guess.
 - The network's probability is an operating point, not an even chance; that of the second look is calibrated, for
   simulated scans with as many microbleeds as in a clinical cohort.
+"""
+
+BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower version of the
+  simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
+  {microbleed_patches:,} of microbleeds and not.
 """
 
 
 def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping[str, Any], curves: int) -> None:
     """Write the page for one weights file and one second look (its training facts, its number of curves)."""
     training = metadata.training
-    drop = next(facts["settings"]["augmentation"]["drop"] for facts in training["rounds"].values())
-    choice = second_look["choice"][f"{second_look['operating_point']:g}"]
+    last = list(training["rounds"].values())[-1]
+    drop = last["settings"]["augmentation"]["drop"]
+    before = training["rounds"].get("before", {})
+    real = second_look["figures"].get("real backgrounds")
     text = TEXT.format(
         name=metadata.name,
         sha256=metadata.sha256,
@@ -97,13 +99,14 @@ def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping
         **{part: ", ".join(map(str, numbers)) for part, numbers in training["anatomies"].items()},
         patches=", ".join(f"{n:,} {kind}" for kind, n in training["patches"].items() if n),
         drop=f"{drop[0]:.0%} and {drop[1]:.0%} of the patches",
+        before=BEFORE.format(**before) if before else "",
         rounds=_rounds(training["rounds"]),
-        operating_point=training["operating_point"],
         curves=curves,
         look_scans=second_look["scans"],
+        real=f", and {real['scans']} real scans with planted microbleeds" if real else "",
+        thresholds=_thresholds(second_look["figures"]),
         **{key: second_look[key] for key in ("mimics", "microbleeds", "lesions_per_scan", "log_loss")},
         **_lesion_network(second_look["lesion_network"]),
-        **{key: choice[key] for key in ("kept", "of", "false_per_scan")},
     )
     path.write_text(text, encoding="utf-8")
 
@@ -116,17 +119,33 @@ def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:
         "network_scans": facts["scans"],
         "network_epochs": facts["settings"]["epochs"],
         "network_members": len(facts["members"]),
-        "network_alone": " or ".join(str(alone["kept"]) for alone in facts["alone"].values()),
+        "network_before": f", on from networks of SHA-256 `{facts['before'][:12]}...`" if facts["before"] else "",
     }
 
 
 def _rounds(rounds: Mapping[str, Any]) -> str:
-    lines = ["| round | mini-batches of 40 | rate | accuracy | area under ROC | by kind |", "|---" * 6 + "|"]
+    lines = ["| round | patches shown | rate | accuracy | area under ROC | by kind |", "|---" * 6 + "|"]
     for name, facts in rounds.items():
+        if "settings" not in facts:
+            continue
         s, v = facts["settings"], facts["validation"]
         kinds = ", ".join(f"{k.removeprefix('right_')} {f:.3f}" for k, f in v.items() if k.startswith("right_"))
         figures = f"{v['accuracy']:.3f} | {v['auc']:.3f} | {kinds}"
-        lines.append(f"| {name} | {s['steps']:,} | {s['learning_rate']:g} | {figures} |")
+        lines.append(f"| {name} | {s['steps'] * s['batch_size']:,} | {s['learning_rate']:g} | {figures} |")
+    return "\n".join(lines)
+
+
+def _thresholds(figures: Mapping[str, Mapping[str, float]]) -> str:
+    points = [key.removeprefix("kept_") for key in next(iter(figures.values())) if key.startswith("kept_")]
+    lines = [
+        "| scans | " + " | ".join(f"threshold {point}" for point in points) + " |",
+        "|---" * (len(points) + 1) + "|",
+    ]
+    for world, row in figures.items():
+        cells = [
+            f"{row[f'kept_{p}']:.0f} of {row['of']:.0f}, {row[f'false_a_scan_{p}']:.2f} false a scan" for p in points
+        ]
+        lines.append(f"| {row['scans']:.0f} {world} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
