@@ -75,8 +75,8 @@ What it keeps of scans that it was not fitted to (out of fold, and the validatio
   simulated scans with as many microbleeds as in a clinical cohort.
 """
 
-BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower version of
-  the simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
+BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower
+  version of the simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
   {microbleed_patches:,} of microbleeds and not.
 """
 
