@@ -81,7 +81,8 @@ def _about_values(path: Path, data: np.ndarray, contrast: str) -> list[str]:
                 f"{path.name} is no magnitude image: {_percent(negative)} of its values are below zero",
                 "give the magnitude; phase and normalised images cannot be used",
             )
-        warnings.append(f"{path.name}: {_percent(negative)} of the values are below zero; they count as zero")
+        done = "the image is lifted to zero" if contrast == "T1w" else "they count as zero"
+        warnings.append(f"{path.name}: {_percent(negative)} of the values are below zero; {done}")
     if contrast == "T2starw" and _looks_like_phase(data):
         warnings.append(
             f"{path.name} looks like a phase image: its background has values of the whole range; do not use the result"

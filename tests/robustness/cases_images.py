@@ -204,7 +204,7 @@ def phase_by_sidecar(p):
     p.sidecar({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"], "EchoTime": 0.02})
 
 
-@accepted("of the values are below zero; they count as zero")
+@accepted("of the values are below zero; the image is lifted to zero")
 def normalised_t1w(p):
     """T1w normalised to zero mean"""
     p.save(p.path("T1w"), p.rng.normal(0, 1, (8, 9, 5)).astype(np.float32))
