@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mbseg_bids.bids import names
-from mbseg_bids.bids.image_checks import inspect_image
+from mbseg_bids.bids.image_checks import inspect_image, require_anatomy
 from mbseg_bids.bids.index import find_participants, index_images
 from mbseg_bids.bids.left_out import Ignored, Marked, quality_marks
 from mbseg_bids.bids.selection import Candidate, Selected, select
@@ -25,6 +25,7 @@ from mbseg_bids.errors import (
     NothingSelectedError,
     UsageError,
 )
+from mbseg_bids.imaging.anatomical import anatomical_contrast
 from mbseg_bids.settings import InputSettings
 
 FILTER_KEYS = {"t1w": "T1w", "t2w": "T2w", "t2starw": "T2starw", "t2star": "T2starw"}
@@ -206,6 +207,13 @@ def _checked(session: Session, bids_dir: Path | None) -> Session:
                 warnings += check_sidecars(path, bids_dir, contrast) if bids_dir else []
             except MbsegError as error:
                 return Session(session.participant, session.session, session.images, session.warnings, error)
+    anatomical = anatomical_contrast(session.images)
+    image = session.images[anatomical]
+    try:
+        if image.header is not None:
+            require_anatomy(image.path.name, image.header, anatomical)
+    except MbsegError as error:
+        return replace(session, problem=error)
     unique = names.merge_echoes([*session.warnings, *warnings])  # echoes share sidecars and the field of view
     return Session(session.participant, session.session, session.images, tuple(unique))
 

@@ -15,7 +15,7 @@ EXAMPLES = {
         "mbseg train microbleed patches --init shipped --out finer",
     ),
     "mbseg study": ("mbseg study run patches --init csf/csf.safetensors --out study", "mbseg study collect study"),
-    "mbseg study run": ("mbseg study run patches --init csf/csf.safetensors --out study --shard 0/4",),
+    "mbseg study run": ("mbseg study run patches --init csf/csf.safetensors --out study --shard 1/4",),
     "mbseg study collect": ("mbseg study collect study",),
     "mbseg weights": ("mbseg weights list",),
     "mbseg weights list": ("mbseg weights list",),
