@@ -19,8 +19,8 @@ SLAB = (100.0, 30.0)
 """A field of view of at least the first (mm) in plane and less than the second across is a slab."""
 
 SMALLEST_ANATOMY = 60.0
-"""Field of view, mm across the slices, below which brain and regions cannot be found on an image alone. Cut from a whole
-scan and registered to the template on its own, a slab lies far from where it belongs: docs/limits.md has the figures."""
+"""Field of view, mm across the slices, below which brain and regions cannot be found on an image alone. Cut from a
+scan and registered to the template on its own, a slab lies far from its place: docs/limits.md has the figures."""
 
 _PHASE_SPREAD = 0.85
 _SMALLEST_CORNERS = 500

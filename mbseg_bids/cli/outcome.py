@@ -47,7 +47,7 @@ class Outcome:
         return label, outcome, str(code), seconds, str(self.warnings.get(label, 0)), reason
 
     def table(self) -> str:
-        """Return the rows as text for a terminal: who, how it ended, how long it took, what was found, where to read."""
+        """Return the rows as text for a terminal: who, how it ended, how long, what was found, where to read."""
         titles = [("session", "outcome", "time", "warnings", "microbleeds", "")]
         cells = [
             (

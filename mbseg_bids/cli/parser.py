@@ -49,8 +49,8 @@ EXAMPLES = (
     "mbseg-bids BIDS_DIR OUTPUT_DIR group",
 )
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing selected; 64 usage; "
-    "65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary."
+    "Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing selected; "
+    "64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary."
 )
 NOT_FOR_GROUP = (
     "participant_label",
@@ -134,7 +134,8 @@ def _check_group(args: argparse.Namespace) -> None:
     if given:
         option = f"--{given.replace('_', '-')}"
         raise UsageError(
-            f"{option} is for the participant level", "the group level takes every finished session; choose in its table"
+            f"{option} is for the participant level",
+            "the group level takes every finished session; choose in its table",
         )
 
 
@@ -172,7 +173,7 @@ def _add_selection(group: Any) -> None:
         "--exclude-scans",
         nargs="+",
         metavar="COLUMN=VALUE",
-        help="do not use scans with this value in a column of scans.tsv, such as quality=bad,unusable (default: use all)",
+        help="leave out scans with this value in a column of scans.tsv, such as quality=bad,unusable (default: none)",
     )
     add(
         "--t2star-suffix",
@@ -260,7 +261,15 @@ def _add_method(group: Any) -> None:
 
 def _add_resources(group: Any) -> None:
     add = group.add_argument
-    add("--n-cpus", "--n_cpus", "--nprocs", "--nthreads", type=int, metavar="N", help="processes at once (default: all CPUs)")
+    add(
+        "--n-cpus",
+        "--n_cpus",
+        "--nprocs",
+        "--nthreads",
+        type=int,
+        metavar="N",
+        help="processes at once (default: all CPUs)",
+    )
     add("--omp-nthreads", type=int, metavar="N", help="threads of one process (default: all CPUs, at most 8)")
     memory = group.add_mutually_exclusive_group()
     memory.add_argument(
@@ -271,7 +280,7 @@ def _add_resources(group: Any) -> None:
         "--low-mem",
         "--low_mem",
         action="store_true",
-        help="one step at a time, on at most two threads; --n-cpus and --omp-nthreads win. No byte of the result changes",
+        help="one step at a time, at most two threads, same result; --n-cpus and --omp-nthreads win",
     )
     add("--device", metavar="{auto,cpu,cuda}", help="where the network runs (default: auto)")
     add(

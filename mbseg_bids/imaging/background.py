@@ -37,7 +37,9 @@ def has_noise_background(values: npt.NDArray) -> bool:
     size = [max(1, n // 10) for n in values.shape]
     noisy = 0
     for ends in np.ndindex(2, 2, 2):
-        corner = values[tuple(slice(None, s) if first else slice(-s, None) for s, first in zip(size, ends, strict=True))]
+        corner = values[
+            tuple(slice(None, s) if first else slice(-s, None) for s, first in zip(size, ends, strict=True))
+        ]
         corner = corner[np.isfinite(corner)]
         if corner.size >= _SMALLEST_CORNER:
             noisy += bool(np.percentile(corner, 95) - np.percentile(corner, 5) > SPREAD * (high - low))
@@ -47,8 +49,8 @@ def has_noise_background(values: npt.NDArray) -> bool:
 def without_noise_background(image: Volume) -> Volume:
     """Return an image with its background at zero and no value below; float32.
 
-    Noise differs from voxel to voxel along every axis, tissue at most across its borders: what differs less than half as
-    much as noise of the whole range, along the axis where it differs least, is head.
+    Noise differs from voxel to voxel along every axis, tissue at most across its borders: what differs less than half
+    as much as noise of the whole range, along the axis where it differs least, is head.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """What a run says while it works: which step each session is at, and what the steps themselves report.
 
-A step runs in a process of its own, whose words would come to the terminal unordered and never to the run's log. So each
-process writes them to a file of its own, with the name of the step, and the process that runs the workflow reads
-the files. Nothing is shared that a killed process could leave locked.
+A step runs in a process of its own, whose words would come to the terminal unordered and never to the run's log.
+So each process writes them to a file of its own, with the name of the step, and the process that runs the
+workflow reads the files. Nothing is shared that a killed process could leave locked.
 """
 
 import contextlib

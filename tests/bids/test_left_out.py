@@ -93,7 +93,7 @@ def test_a_filter_does_not_bring_back_a_marked_scan(marked):
 
 
 def test_a_column_that_no_scans_tsv_has_is_a_usage_error(marked):
-    with pytest.raises(UsageError, match="no scans.tsv has a column rating"):
+    with pytest.raises(UsageError, match="has a column rating"):
         find_sessions(marked, settings=InputSettings(exclude_scans=("rating=bad",)))
 
 

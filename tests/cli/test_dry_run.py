@@ -1,4 +1,4 @@
-"""What a dry run says is what a run would do, exit codes included; and what only writes reports leaves no work folder."""
+"""What a dry run says is what a run would do; and what only writes reports leaves no work folder."""
 
 import json
 

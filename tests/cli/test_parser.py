@@ -169,7 +169,9 @@ def test_an_option_that_takes_the_folders_is_named_with_the_way_out(arguments):
         parse_request(arguments)
     place = arguments.index("02") + 1
     assert "-- between" in told.value.remedy
-    request = parse_request([*arguments[:place], "--", *arguments[place:]][: len(arguments) + 1 - 2 * ("-w" in arguments)])
+    request = parse_request(
+        [*arguments[:place], "--", *arguments[place:]][: len(arguments) + 1 - 2 * ("-w" in arguments)]
+    )
     assert request.participants == ("02",)
 
 

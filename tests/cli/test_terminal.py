@@ -24,7 +24,7 @@ class Clock:
 
 
 def screen(text):
-    """What a terminal shows after this: knows how to go up, to go to the start of the line, and to wipe what is below."""
+    """What a terminal shows after this: knows how to go up and to wipe what is below."""
     lines, row = [""], 0
     for part in text.replace("\x1b[J", "\x1b[J\x1b").split("\x1b"):
         if part.startswith("[J"):

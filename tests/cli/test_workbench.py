@@ -26,7 +26,7 @@ ALL = dict(commands(workbench.build_parser()))
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "csf"], "mbseg failed: the following arguments are required: patches, --out (see mbseg train csf --help)"),
+        (["train", "csf"], "mbseg failed: the following arguments are required: patches, --out (see mbseg train csf"),
         (["no-such"], "mbseg failed: argument COMMAND: invalid choice: 'no-such'"),
         (["evaluate", "a", "b", "--no-such"], "mbseg failed: unrecognized arguments: --no-such (see mbseg --help)"),
         ([], "mbseg failed: the following arguments are required: COMMAND (see mbseg --help)"),
@@ -89,7 +89,8 @@ def test_the_shell_completes(module, line, expected, tmp_path):
     pytest.importorskip("argcomplete")
     answer = tmp_path / "answer"
     environment = os.environ | {
-        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
         "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
     }  # fmt: skip
     code = f"from {module} import main; main([])"

@@ -67,7 +67,9 @@ def test_what_a_worker_writes_is_read_once_and_whole(tmp_path, interfaces, monke
         run.read()
         run.read()
         (path,) = tmp_path.glob("messages-*.jsonl")
-        half = json.dumps({"name": "nipype.interface", "level": 30, "node": NODE, "text": "late", "part": 0, "created": 1})
+        half = json.dumps(
+            {"name": "nipype.interface", "level": 30, "node": NODE, "text": "late", "part": 0, "created": 1}
+        )
         with path.open("a") as stream:
             stream.write(half[:20])
             stream.flush()
