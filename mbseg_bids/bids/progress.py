@@ -67,7 +67,7 @@ def what_changed(output_dir: Path, label: str, expected: str, facts: Mapping[str
         f"{key} was {_shown(_entry(earlier, table).get(key))}, now {_shown(value)}"
         for table, values in facts["settings"].items()
         for key, value in values.items()
-        if _plain(_entry(earlier, table).get(key)) != _plain(value)
+        if _shown(_entry(earlier, table).get(key)) != _shown(value)
     ]
     before = earlier.get("software")
     version = before.get("mbseg-bids") if isinstance(before, dict) else None
@@ -82,11 +82,8 @@ def _entry(summary: Mapping[str, Any], table: str) -> Mapping[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _shown(value: Any) -> str:
+    """Return a setting for reading; of a path its name alone, as the summary hides the folder."""
     if isinstance(value, list | tuple):
         return " ".join(map(str, value)) or "none"
     return Path(value).name if isinstance(value, str) else str(value)
