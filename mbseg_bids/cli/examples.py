@@ -25,6 +25,7 @@ EXAMPLES = {
         "mbseg evaluate sweep TRUTH RESULT --out scores",
     ),
     "mbseg evaluate trees": ("mbseg evaluate TRUTH RESULT --out scores --markdown scores.md",),
+    "mbseg evaluate worlds": ("mbseg evaluate worlds thin=TRUTH1,RESULT1 thick=TRUTH2,RESULT2 --out scores",),
     "mbseg evaluate patches": ("mbseg evaluate patches patches --weights default --out scores",),
     "mbseg evaluate sweep": ("mbseg evaluate sweep TRUTH RESULT --out scores",),
     "mbseg evaluate calibration": ("mbseg evaluate calibration TRUTH RESULT --out scores",),
