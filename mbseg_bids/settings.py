@@ -27,6 +27,8 @@ class InputSettings:
     """Of a multi-echo magnitude: ``mean`` of the echoes from 10 to 45 ms, or the number of one echo."""
     required: tuple[str, ...] = ()
     """Contrasts (``T1w``, ``T2w``) without which a session does not run; ``T2starw`` is always needed."""
+    exclude_scans: tuple[str, ...] = ()
+    """``COLUMN=VALUE`` of ``scans.tsv`` that mark a scan as not to be used."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ LARGEST_SHIFT = 1.0
 SLAB = (100.0, 30.0)
 """A field of view of at least the first (mm) in plane and less than the second across is a slab."""
 
+SMALLEST_ANATOMY = 60.0
+"""Field of view, mm across the slices, below which brain and regions cannot be found on an image alone. Cut from a
+scan and registered to the template on its own, a slab lies far from its place: docs/limits.md has the figures."""
+
 _PHASE_SPREAD = 0.85
 _SMALLEST_CORNERS = 500
 
@@ -35,6 +39,32 @@ def inspect_image(path: Path, contrast: str) -> list[str]:
     warnings += _about_extent(path, header)
     warnings += _about_values(path, data, contrast)
     return warnings
+
+
+def require_anatomy(name: str, header: ImageHeader, contrast: str) -> None:
+    """Refuse a slab that the anatomy would have to be found on: its brain cannot be placed.
+
+    Parameters
+    ----------
+    name
+        Of its file.
+    header, contrast
+        Of the image that stands for the T1w of the session.
+
+    Raises
+    ------
+    UnreadableDataError
+        If it is too thin.
+    """
+    extent = min(n * size for n, size in zip(header.shape, header.spacing, strict=True))
+    longest = max(n * size for n, size in zip(header.shape, header.spacing, strict=True))
+    if longest >= SLAB[0] and extent < SMALLEST_ANATOMY:
+        kind = {"T2w": "a T1w", "T2starw": "a T1w or T2w"}.get(contrast, "one of the whole brain")
+        raise UnreadableDataError(
+            f"{name} covers only {extent:.0f} mm, too little to find brain and regions on it "
+            f"(at least {SMALLEST_ANATOMY:.0f} mm)",
+            f"add {kind} of the whole brain",
+        )
 
 
 def _about_orientation(path: Path, header: ImageHeader, contrast: str) -> list[str]:
@@ -81,7 +111,8 @@ def _about_values(path: Path, data: np.ndarray, contrast: str) -> list[str]:
                 f"{path.name} is no magnitude image: {_percent(negative)} of its values are below zero",
                 "give the magnitude; phase and normalised images cannot be used",
             )
-        warnings.append(f"{path.name}: {_percent(negative)} of the values are below zero; they count as zero")
+        done = "the image is lifted to zero" if contrast == "T1w" else "they count as zero"
+        warnings.append(f"{path.name}: {_percent(negative)} of the values are below zero; {done}")
     if contrast == "T2starw" and _looks_like_phase(data):
         warnings.append(
             f"{path.name} looks like a phase image: its background has values of the whole range; do not use the result"

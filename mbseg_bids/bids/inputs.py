@@ -1,17 +1,20 @@
 """What to read: the sessions of a BIDS dataset and the images each of them will use."""
 
+import difflib
 import json
 import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mbseg_bids.bids.image_checks import inspect_image
+from mbseg_bids.bids import names
+from mbseg_bids.bids.image_checks import inspect_image, require_anatomy
 from mbseg_bids.bids.index import find_participants, index_images
+from mbseg_bids.bids.left_out import Ignored, Marked, quality_marks
 from mbseg_bids.bids.selection import Candidate, Selected, select
 from mbseg_bids.bids.sidecars import check_sidecars, echo_time
 from mbseg_bids.contrasts import CHANNELS, CONTRASTS, TITLES
@@ -22,22 +25,14 @@ from mbseg_bids.errors import (
     NothingSelectedError,
     UsageError,
 )
+from mbseg_bids.imaging.anatomical import anatomical_contrast
 from mbseg_bids.settings import InputSettings
 
 FILTER_KEYS = {"t1w": "T1w", "t2w": "T2w", "t2starw": "T2starw", "t2star": "T2starw"}
 """Keys of a filter file that are used; files made for other apps have more."""
 
-T2STAR_SUFFIXES = ("T2starw", "MEGRE", "swi", "SWI", "GRE", "T2star")
-"""Names of a T2*-weighted image, best first. Only the first has a place in the standard for single echoes; SWI has
-none yet, ``GRE`` is the magnitude of the proposed ``swi/`` folder, ``T2star`` an old spelling."""
-
-_NOT_T2W = re.compile(r"hemo|swi|gre|t2s|flair", re.IGNORECASE)
-"""``acq-`` labels by which a T2*-weighted (or FLAIR) image has been called T2w."""
-
-_PROJECTION = re.compile(r"_(acq|rec|desc|proc)-[a-z0-9]*(mip|minip)", re.IGNORECASE)
-"""Minimum- and maximum-intensity projections are no volumes of single slices."""
-
 LOGGER = logging.getLogger("mbseg")
+_LABELS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -151,9 +146,11 @@ def find_sessions(
     unusable = [Session(participant, session, problem=problem) for participant, session, problem in problems]
     if not available and not unusable:
         raise InvalidDatasetError(f"{bids_dir} has no participant (no folder sub-*)", "give the root of a BIDS dataset")
-    unknown = sorted(set(participants) - set(available) - {session.participant for session in unusable})
+    everybody = {*available, *(session.participant for session in unusable)}
+    unknown = sorted(set(participants) - everybody)
     if unknown:
-        raise NothingSelectedError(f"no participant sub-{unknown[0]} in {bids_dir}", "check --participant-label")
+        what = f"no participant sub-{unknown[0]} in {bids_dir}"
+        raise NothingSelectedError(what, f"check --participant-label: {suggestion(unknown[0], everybody)}")
     wanted = [label for label in available if label in participants or not participants]
     found = [session for session in unusable if session.participant in participants or not participants]
     if wanted:
@@ -161,11 +158,25 @@ def find_sessions(
         query = _Query(layout, filters or {}, settings or InputSettings())
         by_participant = {label: query.participant(label, set(sessions)) for label in wanted}
         found += [session for several in by_participant.values() for session in several]
+        query.marked.require_known()
         _say_who_is_left_out([label for label, several in by_participant.items() if not several])
     if not found:
         which = f" in ses-{', ses-'.join(sessions)}" if sessions else ""
-        raise NothingSelectedError(f"no T1w, T2w or T2*-weighted image is selected{which}", "check labels and filters")
+        remedy = "check labels and filters"
+        if sessions and wanted and query.sessions:
+            remedy += f"; of sessions, {suggestion(sessions[0], query.sessions)}"
+        raise NothingSelectedError(f"no T1w, T2w or T2*-weighted image is selected{which}", remedy)
     return sorted(found, key=lambda session: (session.participant, session.session or ""))
+
+
+def suggestion(label: str, known: Iterable[str]) -> str:
+    """Return which of the known labels was meant by an unknown one, and which there are, in words."""
+    labels = sorted(known)
+    like = [other for other in labels if other.lower().lstrip("0") == label.lower().lstrip("0")]
+    like += difflib.get_close_matches(label, labels, n=1, cutoff=0.75)
+    more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+    there_are = f"there are {', '.join(labels[:_LABELS_SHOWN])}{more}"
+    return f"did you mean {like[0]}? {there_are}" if like else there_are
 
 
 def _say_who_is_left_out(participants: Sequence[str]) -> None:
@@ -188,7 +199,7 @@ def check_sessions(found: Iterable[Session], bids_dir: Path | None = None, n_thr
 def _checked(session: Session, bids_dir: Path | None) -> Session:
     if session.problem is not None:
         return session
-    warnings = list(session.warnings)
+    warnings: list[str] = []
     for contrast, image in session.images.items():
         for path in image.paths:
             try:
@@ -196,8 +207,15 @@ def _checked(session: Session, bids_dir: Path | None) -> Session:
                 warnings += check_sidecars(path, bids_dir, contrast) if bids_dir else []
             except MbsegError as error:
                 return Session(session.participant, session.session, session.images, session.warnings, error)
-    unique = tuple(dict.fromkeys(warnings))  # echoes share sidecars
-    return Session(session.participant, session.session, session.images, unique)
+    anatomical = anatomical_contrast(session.images)
+    image = session.images[anatomical]
+    try:
+        if image.header is not None:
+            require_anatomy(image.path.name, image.header, anatomical)
+    except MbsegError as error:
+        return replace(session, problem=error)
+    unique = names.merge_echoes([*session.warnings, *warnings])  # echoes share sidecars and the field of view
+    return Session(session.participant, session.session, session.images, tuple(unique))
 
 
 class _Query:
@@ -207,17 +225,24 @@ class _Query:
         self.layout = layout
         self.filters = filters
         self.settings = settings
+        self.sessions: set[str] = set()
+        """Labels of all sessions met."""
+        self.marked = Marked(quality_marks(settings.exclude_scans))
+        self._ignored = Ignored(Path(layout.root))
+        self._left_out: dict[str | None, list[str]] = {}
         self._told: set[str] = set()
 
     def participant(self, participant: str, sessions: set[str]) -> list[Session]:
+        self._left_out = defaultdict(list)
         images = {contrast: self._by_session(participant, contrast) for contrast in CONTRASTS}
-        present = {session for by_session in images.values() for session in by_session}
+        present = {session for by_session in (*images.values(), self._left_out) for session in by_session}
+        self.sessions |= {session for session in present if session}
         wanted = [s for s in present if not sessions or s in sessions]
         return [self._session(participant, s, images) for s in sorted(wanted, key=lambda s: s or "")]
 
     def _session(self, participant: str, session: str | None, images: dict) -> Session:
         chosen: dict[str, Selected] = {}
-        warnings: list[str] = []
+        warnings: list[str] = names.merge_echoes(self._left_out.get(session, []))
         try:
             for contrast in CONTRASTS:
                 selected = self._select(contrast, images[contrast].get(session, []))
@@ -228,27 +253,53 @@ class _Query:
                 chosen[contrast] = selected
                 if selected.ambiguous:
                     warnings.append(f"{contrast}: {selected.reason}; a filter file can choose another")
-            self._require(session_label(participant, session), chosen)
+                warnings += _about_kind(contrast, selected.path.name)
+            self._require(participant, session, chosen)
             warnings += missing_contrast_warnings(tuple(chosen))
         except MbsegError as problem:
             return Session(participant, session, chosen, tuple(warnings), problem)
         return Session(participant, session, chosen, tuple(warnings))
 
-    def _require(self, label: str, chosen: Mapping[str, Selected]) -> None:
+    def _require(self, participant: str, session: str | None, chosen: Mapping[str, Selected]) -> None:
         """Raise MissingImageError if T2*, or a contrast that the user insists on, is not among the images."""
         needed = {*self.settings.required, "T2starw"}
         missing = [contrast for contrast in CONTRASTS if contrast in needed and contrast not in chosen]
-        if missing:
-            asked = [contrast for contrast in missing if contrast != "T2starw"]
-            remedy = "T2starw is always needed" if "T2starw" in missing else ""
-            if asked:
-                remedy += f"{', and ' if remedy else ''}--require-contrasts asks for {' and '.join(asked)}"
-            raise MissingImageError(
-                f"{label} has no {' and no '.join(missing)}", f"{remedy}; a filter file can name the images"
-            )
+        if not missing:
+            return
+        asked = [contrast for contrast in missing if contrast != "T2starw"]
+        remedies = []
+        if "T2starw" in missing:
+            remedies = ["T2starw is always needed", self._likely_t2star(participant, session)]
+        if asked:
+            remedies.append(f"--require-contrasts asks for {' and '.join(asked)}")
+        remedies.append("" if remedies[1:2] and "filter" in remedies[1] else "a filter file can name the images")
+        what = f"{session_label(participant, session)} has no {' and no '.join(missing)}"
+        raise MissingImageError(what, "; ".join(remedy for remedy in remedies if remedy))
+
+    def _likely_t2star(self, participant: str, session: str | None) -> str:
+        """Say what may be the T2* of a session that has none: one that is left out, or under another name."""
+        if "T2starw" in self.filters:
+            return ""
+        kinds = names.T2STAR_SUFFIXES
+        left = [text for text in self._left_out.get(session, []) if names.suffix_of(text.split()[0]) in kinds]
+        if left:
+            return names.merge_echoes(left)[0]
+        files = self._get({"subject": participant, "extension": [".nii", ".nii.gz"]}, "T2starw")
+        return names.likely_t2star(
+            (Path(f.path).name, f.entities) for f in files if f.entities.get("session") == session
+        )
 
     def _select(self, contrast: str, candidates: list[Candidate]) -> Selected | None:
-        return select(candidates, filtered=contrast in self.filters, echo=self.settings.t2star_echo)
+        filtered = contrast in self.filters
+        selected = select(candidates, filtered=filtered, echo=self.settings.t2star_echo)
+        if selected is None or contrast != "T2starw" or filtered or self.settings.t2star_suffix:
+            return selected
+        if names.is_susceptibility_weighted(selected.path.name):
+            return replace(selected, reason=f"{selected.reason}; susceptibility-weighted, there is no T2* magnitude")
+        if any(names.is_susceptibility_weighted(candidate.path.name) for candidate in candidates):
+            reason = f"{selected.reason}; T2* magnitude comes before susceptibility-weighted images"
+            return replace(selected, reason=reason)
+        return selected
 
     def _from_other_session(self, by_session: dict, session: str | None) -> Selected | None:
         """Take the T1w of another session of the participant: anatomy changes little, and it is registered anyway."""
@@ -263,15 +314,29 @@ class _Query:
         return None
 
     def _by_session(self, participant: str, contrast: str) -> dict[str | None, list[Candidate]]:
-        names = self._names(contrast)
-        query: dict[str, Any] = {"suffix": [suffix for suffix, _ in names], "extension": [".nii", ".nii.gz"]}
+        looked_for = self._names(contrast)
+        query: dict[str, Any] = {"suffix": [suffix for suffix, _ in looked_for], "extension": [".nii", ".nii.gz"]}
         query |= self.filters.get(contrast, {})
         query["subject"] = participant
         grouped: dict[str | None, list] = defaultdict(list)
         for file in self._get(query, contrast):
-            if self._is_in_its_place(file, participant) and self._is_usable(contrast, file):
-                grouped[file.entities.get("session")].append(file)
-        return {session: self._candidates(contrast, files, names) for session, files in grouped.items()}
+            if not self._is_in_its_place(file, participant) or not self._is_usable(contrast, file):
+                continue
+            session = file.entities.get("session")
+            reason = self._why_left_out(contrast, Path(file.path))
+            if reason:
+                self._left_out[session].append(f"{Path(file.path).name} is not used: {reason}")
+            else:
+                grouped[session].append(file)
+        return {session: self._candidates(files, looked_for) for session, files in grouped.items()}
+
+    def _why_left_out(self, contrast: str, path: Path) -> str:
+        """Return why an image is not to be used; empty if it may be. What was asked for by name is not ignored."""
+        asked = contrast in self.filters or (contrast == "T2starw" and self.settings.t2star_suffix)
+        if not asked and path in self._ignored:
+            return "it is listed in .bidsignore (a filter file can take it all the same)"
+        mark = self.marked.mark(path, path.parent.parent)
+        return f"scans.tsv says {mark}" if mark else ""
 
     def _get(self, query: Mapping[str, Any], contrast: str) -> list:
         try:
@@ -296,9 +361,11 @@ class _Query:
 
     def _names(self, contrast: str) -> list[tuple[str, str]]:
         """Return (suffix, ending of the file name) looked for, best first."""
-        if contrast != "T2starw":
+        if contrast == "T1w":
+            return [(suffix, suffix) for suffix in names.T1W_SUFFIXES]
+        if contrast == "T2w":
             return [(contrast, contrast)]
-        endings = self.settings.t2star_suffix or T2STAR_SUFFIXES
+        endings = self.settings.t2star_suffix or names.T2STAR_SUFFIXES
         return [(ending.rsplit("_", 1)[-1], ending) for ending in endings]
 
     def _is_usable(self, contrast: str, file: Any) -> bool:
@@ -306,13 +373,13 @@ class _Query:
         if contrast in self.filters:
             return True
         name, entities = Path(file.path).name, file.entities
-        if entities.get("part") in ("phase", "real", "imag") or _PROJECTION.search(name):
+        if names.is_part(name, entities):
             return False
         if contrast == "T2starw":
             return any(name.split(".")[0].endswith(f"_{ending}") for _, ending in self._names(contrast))
-        return not (contrast == "T2w" and _NOT_T2W.search(str(entities.get("acquisition", ""))))
+        return not (contrast == "T2w" and names.NOT_T2W.search(str(entities.get("acquisition", ""))))
 
-    def _candidates(self, contrast: str, files: list, names: list[tuple[str, str]]) -> list[Candidate]:
+    def _candidates(self, files: list, looked_for: list[tuple[str, str]]) -> list[Candidate]:
         """Group the echoes of one acquisition; images with contrast agent come after those without."""
         acquisitions: dict[str, list] = defaultdict(list)
         for file in sorted(files, key=lambda f: f.path):
@@ -322,9 +389,21 @@ class _Query:
             members.sort(key=lambda f: int(f.entities.get("echo") or 0))
             paths = tuple(Path(f.path) for f in members)
             stem = paths[0].name.split(".")[0]
-            rank = next((i for i, (_, ending) in enumerate(names) if stem.endswith(f"_{ending}")), len(names))
-            rank += (len(names) + 1) * ("_ce-" in stem)
+            of_name = (i for i, (_, ending) in enumerate(looked_for) if stem.endswith(f"_{ending}"))
+            rank = 2 * next(of_name, len(looked_for))
+            rank += stem.endswith("_UNIT1") and not names.is_denoised(stem)
+            rank += 2 * (len(looked_for) + 1) * names.is_enhanced(stem)
             numbers = tuple(int(f.entities.get("echo") or 0) for f in members)
             times = tuple(echo_time(p, Path(self.layout.root)) for p in paths) if len(paths) > 1 else ()
             candidates.append(Candidate(paths, numbers if len(paths) > 1 else (), times, rank))
         return candidates
+
+
+def _about_kind(contrast: str, name: str) -> list[str]:
+    """Return what a reader must know of an image that is not quite what the network learned from."""
+    said = []
+    if names.is_enhanced(name):
+        said.append(f"{contrast}: {name} was made with a contrast agent (ce-): vessels look different from others")
+    if contrast == "T1w" and names.suffix_of(name) == "UNIT1":
+        said.append(f"T1w: {name} is the uniform image of an MP2RAGE; a T1w would come first")
+    return said

@@ -42,6 +42,53 @@ def is_done(output_dir: Path, label: str, expected: str) -> bool:
         return False
 
 
+def what_changed(output_dir: Path, label: str, expected: str, facts: Mapping[str, Any]) -> str:
+    """Return why the results of an earlier run do not stand, in words; empty where there are none.
+
+    Parameters
+    ----------
+    output_dir, label
+        Root of the derivatives; the session.
+    expected
+        Fingerprint that it has now.
+    facts
+        What its summary would say before anything is computed.
+    """
+    try:
+        mark = json.loads(_mark(output_dir, label).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return "the mark of its results cannot be read"
+    if isinstance(mark, dict) and mark.get("fingerprint") == expected:
+        return "some of its results are gone"
+    earlier = read_summary(output_dir, label)
+    changed = [
+        f"{key} was {_shown(_entry(earlier, table).get(key))}, now {_shown(value)}"
+        for table, values in facts["settings"].items()
+        for key, value in values.items()
+        if _shown(_entry(earlier, table).get(key)) != _shown(value)
+    ]
+    before = earlier.get("software")
+    version = before.get("mbseg-bids") if isinstance(before, dict) else None
+    if version != __version__:
+        changed.insert(0, f"it is of version {version}, this is {__version__}")
+    return f"results exist, but {'; '.join(changed) or 'its input files or the model are others'}"
+
+
+def _entry(summary: Mapping[str, Any], table: str) -> Mapping[str, Any]:
+    settings = summary.get("settings")
+    values = settings.get(table) if isinstance(settings, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
+def _shown(value: Any) -> str:
+    """Return a setting for reading; of a path its name alone, as the summary hides the folder."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    return Path(value).name if isinstance(value, str) else str(value)
+
+
 def write_done(output_dir: Path, label: str, fingerprint_: str, files: Iterable[Path]) -> None:
     """Mark a session as done, after all its files have been written."""
     relative = sorted(path.relative_to(output_dir).as_posix() for path in files)

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """``mbseg-bids``: the BIDS App."""
 
 import contextlib
@@ -72,12 +73,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _log_to_terminal(verbosity: int) -> None:
-    from mbseg_bids.cli.runlog import TerminalFilter
+    from mbseg_bids.cli.terminal import TerminalHandler
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.addFilter(TerminalFilter(verbosity))
-    logging.basicConfig(handlers=[handler], force=True)
+    logging.basicConfig(handlers=[TerminalHandler(sys.stderr, verbosity)], force=True)
     LOGGER.setLevel(logging.DEBUG)
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # every header oddity, at every reading
 

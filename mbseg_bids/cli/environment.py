@@ -1,7 +1,9 @@
 """Environment of the process and its children, set before any library that reads it is imported."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 THREAD_VARIABLES = (
@@ -42,6 +44,22 @@ def prepare_folders(work_dir: Path) -> None:
         folder = work_dir / "matplotlib"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["MPLCONFIGDIR"] = str(folder)
+
+
+@contextlib.contextmanager
+def scratch_folders() -> Iterator[None]:
+    """Do as :func:`prepare_folders` where nothing is computed, and leave no folder behind."""
+    before = {name: os.environ.get(name) for name in ("TEMPLATEFLOW_HOME", "MPLCONFIGDIR", "TMPDIR")}
+    with tempfile.TemporaryDirectory(prefix="mbseg-") as folder:
+        prepare_folders(Path(folder))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def _have_temporary_folder(work_dir: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 
 from mbseg_bids.bids.validation import check_distinct, check_writable
-from mbseg_bids.cli.environment import prepare_folders
+from mbseg_bids.cli.environment import scratch_folders
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.errors import NothingSelectedError
 
@@ -27,10 +27,10 @@ def run_group(request: Request) -> str:
         return f"dry run: the group tables would be made from {len(marks)} sessions"
     check_distinct(request.output_dir, request.bids_dir)
     check_writable(request.output_dir, "output folder")
-    prepare_folders(request.work_dir)
-    from mbseg_bids.group.build import build_group
+    with scratch_folders():
+        from mbseg_bids.group.build import build_group
 
-    result = build_group(request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None)
+        result = build_group(request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None)
     for problem in result.problems:
         LOGGER.warning("%s", problem)
     return f"group tables of {len(marks)} sessions are in {request.output_dir / 'phenotype'}"

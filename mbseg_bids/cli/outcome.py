@@ -27,6 +27,12 @@ class Outcome:
     """From the first step of a session to the end of its last, of those computed by this run."""
     warnings: dict[str, int] = field(default_factory=dict)
     """Number of warnings."""
+    microbleeds: dict[str, str] = field(default_factory=dict)
+    """Number of microbleeds, of those done."""
+    reports: dict[str, str] = field(default_factory=dict)
+    """Path of the report, where there is one."""
+    finished_before: int = 0
+    """Of a dry run: sessions that need not run."""
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the cells of each session, as named in :data:`COLUMNS`."""
@@ -41,15 +47,18 @@ class Outcome:
         return label, outcome, str(code), seconds, str(self.warnings.get(label, 0)), reason
 
     def table(self) -> str:
-        """Return the rows as text for a terminal: who, how it ended, how long it took, how many warnings."""
-        titles = [("session", "outcome", "time", "warnings", "")]
+        """Return the rows as text for a terminal: who, how it ended, how long, what was found, where to read."""
+        titles = [("session", "outcome", "time", "warnings", "microbleeds", "")]
         cells = [
-            (label, outcome, _clock(seconds), count, "" if reason == "n/a" else f"exit code {code}: {reason}")
+            (
+                label, outcome, _clock(seconds), count, self.microbleeds.get(label, "-"),
+                self.reports.get(label, "") if reason == "n/a" else f"exit code {code}: {reason}",
+            )
             for label, outcome, code, seconds, count, reason in self.rows()
-        ]
-        widths = [max(len(row[n]) for row in titles + cells) for n in range(4)]
+        ]  # fmt: skip
+        widths = [max(len(row[n]) for row in titles + cells) for n in range(5)]
         lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in titles + cells
+            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in titles + cells
         ]
         return "\n".join(line.rstrip() for line in lines)
 
@@ -66,14 +75,16 @@ def ending(outcome: Outcome, verb: str = "done") -> str:
     failure. If some are done, it is a failure of participants (exit code 1).
     """
     n_good = len(outcome.done) + len(outcome.skipped)
+    n_finished = outcome.finished_before
     earlier = f", {len(outcome.skipped)} of them by an earlier run" if outcome.skipped else ""
     n_incomplete = len(outcome.incomplete & {*outcome.done, *outcome.skipped})
     earlier += f", {n_incomplete} of them without T1w or T2w" if n_incomplete else ""
+    earlier += f", {n_finished} finished already" if n_finished else ""
     if not outcome.failed:
         return f"{count(n_good)} {verb}{earlier}"
     first = next(iter(outcome.failed.values()))
     others = len(outcome.failed) - 1
-    if n_good == 0 and len({type(error) for error in outcome.failed.values()}) == 1:
+    if n_good + n_finished == 0 and len({type(error) for error in outcome.failed.values()}) == 1:
         what = first.what if others == 0 else f"{first.what}; and {others} more of the kind"
         raise type(first)(what, first.remedy)
     raise ParticipantFailedError(
@@ -91,6 +102,13 @@ def warnings_of(summary: Mapping) -> int:
     """Return the number of warnings in the summary of a session."""
     warnings = summary.get("warnings")
     return len(warnings) if isinstance(warnings, list) else 0
+
+
+def microbleeds_of(summary: Mapping) -> str:
+    """Return the number of microbleeds in the summary of a session, ``-`` where it has none."""
+    detection = summary.get("detection")
+    number = detection.get("n_lesions") if isinstance(detection, dict) else None
+    return str(number) if isinstance(number, int) else "-"
 
 
 def _clock(seconds: str) -> str:

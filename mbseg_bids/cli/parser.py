@@ -5,9 +5,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mbseg_bids import __version__
+from mbseg_bids.cli.arguments import Parser, complete, show_examples, swallowed
 from mbseg_bids.cli.descriptor import PrintDescriptor
 from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
@@ -41,22 +42,35 @@ class Request:
     verbosity: int = 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises instead of exiting with argparse's own code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"see {self.prog} --help")
+EXAMPLES = (
+    "mbseg-bids BIDS_DIR OUTPUT_DIR participant --dry-run",
+    "mbseg-bids BIDS_DIR OUTPUT_DIR participant --participant-label 01 02 -w WORK_DIR",
+    "mbseg-bids BIDS_DIR OUTPUT_DIR participant -d fmriprep=FMRIPREP_DIR --n-cpus 4",
+    "mbseg-bids BIDS_DIR OUTPUT_DIR group",
+)
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing selected; "
+    "64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary."
+)
+NOT_FOR_GROUP = (
+    "participant_label",
+    "session_label",
+    "bids_filter_file",
+    "exclude_scans",
+    "reports_only",
+    "boilerplate_only",
+)
+"""Options that would choose among sessions, or what is written: the group level takes all that are finished."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``mbseg-bids``."""
-    parser = _Parser(
+    parser = Parser(
         prog="mbseg-bids",
         description="Segment cerebral microbleeds on the T2*-weighted, T1w and T2w images of a BIDS dataset; without "
         "T1w, T2w or both it runs on what there is and says so.",
-        epilog="Exit codes: 0 done; 1 some participant failed; 16 dataset invalid; 17 unknown level; 18 nothing "
-        "selected; 64 usage; 65 unreadable data; 66 image missing; 73 cannot write; 74 I/O; 75 temporary.",
     )
+    show_examples(parser, EXAMPLES, EXIT_CODES)
     parser.add_argument("bids_dir", type=Path, help="root of the BIDS dataset")
     parser.add_argument("output_dir", type=Path, help="where the derivatives go")
     parser.add_argument("analysis_level", metavar="{participant,group}", help="participant: segment; group: tables")
@@ -81,11 +95,18 @@ def parse_request(argv: Sequence[str]) -> Request:
     UnknownLevelError
         If the analysis level is neither participant nor group.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    complete(parser)
+    try:
+        args = parser.parse_args(argv)
+    except UsageError as error:
+        raise swallowed(parser, argv, error) from None
     if args.analysis_level not in LEVELS:
         raise UnknownLevelError(f"unknown analysis level {args.analysis_level!r}", f"one of: {', '.join(LEVELS)}")
     if args.reports_only and args.boilerplate_only:
         raise UsageError("--reports-only and --boilerplate-only exclude each other", "give one of them")
+    if args.analysis_level == "group":
+        _check_group(args)
     return Request(
         bids_dir=args.bids_dir.absolute(),
         output_dir=args.output_dir.absolute(),
@@ -105,6 +126,17 @@ def parse_request(argv: Sequence[str]) -> Request:
         boilerplate_only=args.boilerplate_only,
         verbosity=args.verbose,
     )
+
+
+def _check_group(args: argparse.Namespace) -> None:
+    """Refuse what the group level would pass over in silence."""
+    given = next((name for name in NOT_FOR_GROUP if getattr(args, name)), None)
+    if given:
+        option = f"--{given.replace('_', '-')}"
+        raise UsageError(
+            f"{option} is for the participant level",
+            "the group level takes every finished session; choose in its table",
+        )
 
 
 def _add_selection(group: Any) -> None:
@@ -137,6 +169,12 @@ def _add_selection(group: Any) -> None:
         help="pybids index to read, or to make for the whole dataset if it does not exist yet",
     )
     add("--skip-bids-validation", action="store_true", help="do not check dataset_description.json")
+    add(
+        "--exclude-scans",
+        nargs="+",
+        metavar="COLUMN=VALUE",
+        help="leave out scans with this value in a column of scans.tsv, such as quality=bad,unusable (default: none)",
+    )
     add(
         "--t2star-suffix",
         nargs="+",
@@ -223,9 +261,27 @@ def _add_method(group: Any) -> None:
 
 def _add_resources(group: Any) -> None:
     add = group.add_argument
-    add("--n-cpus", "--n_cpus", "--nprocs", type=int, metavar="N", help="processes at once (default: all CPUs)")
+    add(
+        "--n-cpus",
+        "--n_cpus",
+        "--nprocs",
+        "--nthreads",
+        type=int,
+        metavar="N",
+        help="processes at once (default: all CPUs)",
+    )
     add("--omp-nthreads", type=int, metavar="N", help="threads of one process (default: all CPUs, at most 8)")
-    add("--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that steps at once may need together")
+    memory = group.add_mutually_exclusive_group()
+    memory.add_argument(
+        "--mem-gb", "--mem_gb", type=float, metavar="GB", help="memory that steps at once may need together"
+    )
+    memory.add_argument("--mem-mb", "--mem_mb", type=float, metavar="MB", help="the same in megabytes")
+    add(
+        "--low-mem",
+        "--low_mem",
+        action="store_true",
+        help="one step at a time, at most two threads, same result; --n-cpus and --omp-nthreads win",
+    )
     add("--device", metavar="{auto,cpu,cuda}", help="where the network runs (default: auto)")
     add(
         "--runtime",
@@ -257,6 +313,7 @@ def _add_running(group: Any) -> None:
     add("--dry-run", action="store_true", help="say what would run, for whom, and what is missing; write nothing")
     add("--reports-only", action="store_true", help="only make the reports again, from the output folder")
     add("--boilerplate-only", action="store_true", help="only write the methods text, logs/CITATION.md")
+    add("--notrack", action="store_true", help="for command lines of other apps: nothing is ever reported home")
     add("--write-graph", action="store_true", default=None, help="write the workflow graph to logs/")
 
 
@@ -265,6 +322,7 @@ _OPTION_OF_SETTING = {
         "t2star_suffix": "t2star_suffix",
         "t2star_echo": "t2star_echo",
         "required": "require_contrasts",
+        "exclude_scans": "exclude_scans",
     },
     "anatomy": {"registration": "registration", "random_seed": "random_seed"},
     "detection": {
@@ -303,6 +361,10 @@ def _settings(args: argparse.Namespace) -> Settings:
         table: {key: getattr(args, option) for key, option in options.items() if getattr(args, option) is not None}
         for table, options in _OPTION_OF_SETTING.items()
     }
+    if args.low_mem:
+        given["execution"] = {"n_procs": 1, "omp_nthreads": min(cpus, 2)} | given["execution"]
+    if args.mem_mb is not None:
+        given["execution"]["mem_gb"] = args.mem_mb / 1000
     settings = from_file.override(**given)
     check_values(settings)
     return settings

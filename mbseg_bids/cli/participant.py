@@ -16,11 +16,13 @@ from mbseg_bids.bids.failures import has_failure, remove_failure, write_failure
 from mbseg_bids.bids.files import remove_leftovers
 from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, remove_stale, work_mark
 from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
-from mbseg_bids.cli.environment import prepare_folders
-from mbseg_bids.cli.outcome import Outcome, count, ending, warnings_of
+from mbseg_bids.cli.environment import prepare_folders, scratch_folders
+from mbseg_bids.cli.outcome import Outcome, count, ending, microbleeds_of, warnings_of
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.cli.planning import SessionPlan, describe, plan_sessions
+from mbseg_bids.cli.preflight import check_model
 from mbseg_bids.cli.runlog import RunLog
+from mbseg_bids.cli.terminal import live_lines
 from mbseg_bids.errors import CannotWriteError, MbsegError, NothingSelectedError, ParticipantFailedError, TemporaryError
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 
@@ -43,7 +45,9 @@ def run_participant(request: Request) -> str:
     if request.reports_only:
         return _reports_only(request)
     description = _check_folders(request)
-    if not request.dry_run:
+    if not request.boilerplate_only:
+        check_model(request.settings)
+    if not request.dry_run and not request.boilerplate_only:
         if request.settings.execution.clean_workdir:
             clean_work(request.work_dir)
         prepare_folders(request.work_dir)
@@ -60,9 +64,7 @@ def run_participant(request: Request) -> str:
     plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
         print(describe(sessions, plans, problems, request.bids_dir))
-        incomplete = {plan.session.label for plan in plans if plan.session.missing}
-        outcome = Outcome(done=[plan.session.label for plan in plans], failed=problems, incomplete=incomplete)
-        return ending(outcome, "would run")
+        return _would_end(plans, problems)
     for label, error in problems.items():
         LOGGER.error("%s cannot run: %s", label, error)
     if not plans:
@@ -70,6 +72,15 @@ def run_participant(request: Request) -> str:
     write_dataset_files(request.output_dir, request.bids_dir, description)
     with RunLog(request) as log:
         return _run(request, plans, problems, log)
+
+
+def _would_end(plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError]) -> str:
+    """Return the closing words of a dry run; raise what a run would end with."""
+    outcome = Outcome(failed=dict(problems))
+    outcome.done = [plan.session.label for plan in plans if not plan.done]
+    outcome.finished_before = sum(plan.done for plan in plans)
+    outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
+    return ending(outcome, "would run")
 
 
 def _check_folders(request: Request) -> dict[str, Any]:
@@ -86,7 +97,8 @@ def _check_folders(request: Request) -> dict[str, Any]:
     validation.check_outside(request.work_dir, request.bids_dir, "work folder")
     if not request.dry_run:
         validation.check_writable(request.output_dir, "output folder")
-        validation.check_writable(request.work_dir, "work folder")
+        if not request.boilerplate_only:
+            validation.check_writable(request.work_dir, "work folder")
     return description
 
 
@@ -95,7 +107,8 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
     outcome = Outcome(failed=dict(problems))
     outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
     if request.boilerplate_only:
-        write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+        with scratch_folders():
+            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     _remove_leftovers(request.output_dir)
     for label, error in problems.items():
@@ -124,7 +137,12 @@ def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: O
         label = plan.session.label
         outcome.warnings[label] = len(plan.facts["warnings"])
         if label in (*outcome.done, *outcome.skipped):
-            outcome.warnings[label] = warnings_of(progress.read_summary(request.output_dir, label))
+            summary = progress.read_summary(request.output_dir, label)
+            outcome.warnings[label] = warnings_of(summary)
+            outcome.microbleeds[label] = microbleeds_of(summary)
+        report = request.output_dir / f"sub-{plan.session.participant}.html"
+        if report.is_file():
+            outcome.reports[label] = str(report)
     log.write_sessions(outcome.rows())
     for label, error in outcome.failed.items():
         LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
@@ -174,12 +192,15 @@ def _compute(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcom
 
 def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, outcome: Outcome) -> None:
     """Run the workflow of the sessions; note how each ended."""
+    from mbseg_bids.workflows.account import steps_of
     from mbseg_bids.workflows.base import init_mbseg_wf, session_workflow_name
     from mbseg_bids.workflows.execution import configure_nipype, run_workflow
 
     crash_dir = request.work_dir / "crash" / log.stem
     configure_nipype(request.settings.execution, crash_dir)
     for plan in plans:
+        if plan.changed:
+            LOGGER.info("%s is computed again: %s", plan.session.label, plan.changed)
         progress.remove_done(request.output_dir, plan.session.label)
         remove_failure(request.output_dir, plan.session.label)
         _remove_session(request.output_dir, plan)
@@ -203,7 +224,10 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     failed: dict[str, MbsegError] = {}
     failures: Sequence[NodeFailure] = ()
     try:
-        failures = run_workflow(workflow, request.settings.execution, crash_dir, request.plugin_file, seconds)
+        with live_lines(lambda: steps_of(workflow)) as watch:
+            failures = run_workflow(
+                workflow, request.settings.execution, crash_dir, request.plugin_file, seconds, watch
+            )
     except MbsegError as error:  # it could not go on at all: the disk of the work folder is full, say
         failed = {plan.session.label: error for plan in plans}
     finally:
@@ -273,8 +297,8 @@ def _reports_only(request: Request) -> str:
             f"no finished session to report on in {request.output_dir}", "run without --reports-only first"
         )
     validation.check_writable(request.output_dir, "output folder")
-    prepare_folders(request.work_dir)
-    failed = make_reports(request.output_dir, wanted)
+    with scratch_folders():
+        failed = make_reports(request.output_dir, wanted)
     if failed:
         raise ParticipantFailedError(next(iter(failed.values())).what, "see the log")
     return f"{len(wanted)} reports made in {request.output_dir}"

@@ -57,6 +57,8 @@ class SessionPlan:
     """Files by input of the anatomy workflow."""
     done: bool = False
     """True if an earlier run has finished it."""
+    changed: str = ""
+    """Why results of an earlier run do not stand; empty where there are none."""
 
 
 def plan_sessions(sessions: Sequence[Session], request: Request) -> tuple[list[SessionPlan], dict[str, MbsegError]]:
@@ -100,6 +102,8 @@ def describe(
         state = (
             "finished already"
             if plan and plan.done
+            else f"would run again: {plan.changed}"
+            if plan and plan.changed
             else "would run"
             if plan
             else f"cannot run: {problems[session.label]}"
@@ -138,7 +142,8 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
         "software": dict(software),
     }
     done = progress.is_done(request.output_dir, session.label, fingerprint)
-    return SessionPlan(session, fingerprint, facts, reused, done)
+    changed = "" if done else progress.what_changed(request.output_dir, session.label, fingerprint, facts)
+    return SessionPlan(session, fingerprint, facts, reused, done, changed)
 
 
 def _reused(session: Session, request: Request) -> tuple[dict[str, Path], list[str]]:

@@ -61,7 +61,17 @@ def check_values(settings: Settings) -> None:
             "--require-contrasts",
             f"any of: {', '.join(OPTIONAL_CONTRASTS)} (T2starw is always required)",
         ),
+        (
+            all(_is_mark(mark) for mark in settings.inputs.exclude_scans),
+            "--exclude-scans",
+            "give COLUMN=VALUE, such as quality=bad,unusable",
+        ),
     ]
     for valid, option, remedy in checks:
         if not valid:
             raise UsageError(f"the value of {option} cannot be used", remedy)
+
+
+def _is_mark(text: str) -> bool:
+    column, _, values = text.partition("=")
+    return bool(column.strip() and values.strip(" ,"))

@@ -1,12 +1,18 @@
+# PYTHON_ARGCOMPLETE_OK
 """``mbseg``: the workbench beside the BIDS App."""
 
 import argparse
 import importlib
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from mbseg_bids import __version__
-from mbseg_bids.errors import MbsegError
+from mbseg_bids.cli.arguments import Parser, complete, show_examples
+from mbseg_bids.cli.examples import EXAMPLES
+from mbseg_bids.errors import InputOutputError, MbsegError
 
 COMMANDS = {
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
@@ -21,26 +27,51 @@ COMMANDS = {
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser; only ``command`` (all where None) is imported to add its arguments."""
-    parser = argparse.ArgumentParser(prog="mbseg", description=__doc__)
+    parser = Parser(prog="mbseg", description="The workbench beside the BIDS App mbseg-bids.")
     parser.add_argument("--version", action="version", version=f"mbseg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         if command in (None, name):
             importlib.import_module(f"mbseg_bids.cli.{name}").add_arguments(sub)
+    _add_examples(parser)
     return parser
 
 
+def _add_examples(parser: argparse.ArgumentParser, name: str = "mbseg") -> None:
+    """Show examples below the help of a command and of those below it."""
+    if name in EXAMPLES:
+        show_examples(parser, EXAMPLES[name])
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                _add_examples(below, f"{name} {word}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; what fails ends in one line, as in ``mbseg-bids``."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:
+        complete(build_parser())
     command = next((a for a in arguments if a in COMMANDS), "")
-    parser = build_parser(command)
-    if command == "evaluate":
-        arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
-    args = parser.parse_args(arguments)
     try:
+        parser = build_parser(command)
+        if command == "evaluate":
+            arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
+        args = parser.parse_args(arguments)
         return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)
     except MbsegError as error:
-        print(f"mbseg failed: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error)
+    except KeyboardInterrupt:
+        print("mbseg failed: interrupted (start it again)", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        return _failed(InputOutputError(f"{error.strerror or error}: {error.filename or ''}", "check the disk"))
+    except Exception as error:
+        traceback.print_exc()
+        return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
+
+
+def _failed(error: MbsegError) -> int:
+    print(f"mbseg failed: {error}", file=sys.stderr, flush=True)
+    return error.exit_code

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.imaging.background import has_noise_background, without_noise_background
 from mbseg_bids.imaging.brain import PLAUSIBLE_VOLUME, extract_brain, largest_component, volume_warning
 from mbseg_bids.imaging.grids import Grid, detection_grid, every_nth_voxel, mask_to_native, to_detection_grid
 from mbseg_bids.imaging.intensity import correct_bias, standardise
@@ -18,6 +19,9 @@ SMALLEST_SHARE_SEEN = 0.95
 SMALLEST_SHARE_COVERED = 0.9
 """Part of the brain on the anatomical image that T2* must show. The lowest slices of the cerebellum are often left out;
 where more is missing, the counts are not those of a brain."""
+
+LARGEST_NEGATIVE_SHARE = 0.1
+"""Part of the voxels of an image that may lie below zero by interpolation; a T1w with more is lifted as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +79,12 @@ def prepare_image(
         If the image has no signal, or must show a brain and does not.
     """
     values = np.nan_to_num(np.asarray(image.data, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    warnings: list[str] = []
+    if contrast == "T1w":
+        values, warnings = _cleaned(image.with_data(values))
     if not (values > 0).any():
         raise UnreadableDataError(f"the {contrast} image has no signal", "look at the image")
     image = image.with_data(values)
-    warnings: list[str] = []
     brain, found = brain_mask, brain_mask is not None
     if brain is None:
         brain, found = _find_brain(image, contrast, contrast == "T1w" if must_show_brain is None else must_show_brain)
@@ -182,6 +188,16 @@ def labels_on_native(inputs: DetectionInputs, t2star: Volume) -> tuple[Volume, V
     """Return brain mask and regions on the native T2* grid."""
     brain, regions = (mask_to_native(v, t2star.shape, t2star.affine) for v in (inputs.brain, inputs.regions))
     return brain, regions
+
+
+def _cleaned(t1w: Volume) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Return the values of a T1w without a background of noise, and what was done about it."""
+    if has_noise_background(t1w.data):
+        text = "T1w: its background was noise of the whole range, as in an MP2RAGE, and was set to zero"
+        return without_noise_background(t1w).data, [text]
+    if np.count_nonzero(t1w.data < 0) > LARGEST_NEGATIVE_SHARE * t1w.data.size:
+        return t1w.data - t1w.data.min(), []  # normalised to a mean of zero, say; the input checks tell of it
+    return t1w.data, []
 
 
 def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray[np.bool_], bool]:

@@ -15,9 +15,8 @@ from typing import Any
 from mbseg_bids import errors
 from mbseg_bids.errors import InputOutputError, MbsegError, TemporaryError, UsageError
 from mbseg_bids.settings import ExecutionSettings
+from mbseg_bids.workflows.account import STEPS, Account, Watch, session_and_step
 from mbseg_bids.workflows.gpu import gpu_expected
-
-LOGGER = logging.getLogger("mbseg")
 
 _OWN = re.compile(r"mbseg_bids\.errors\.(\w+): (.*) \((.*)\)\s*$")
 _ANY = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning|BrokenProcessPool))(?:: ?(.*))?$")
@@ -92,6 +91,7 @@ def run_workflow(
     crash_dir: Path,
     plugin_file: Path | None = None,
     seconds: dict[str, float] | None = None,
+    watch: Watch | None = None,
 ) -> list[NodeFailure]:
     """Run a workflow to its end and return what failed; one failing node does not stop the others.
 
@@ -108,14 +108,17 @@ def run_workflow(
     seconds
         Filled with the time from the first step to the end of the last, by name of the workflow of a session; also
         where the run is stopped.
+    watch
+        Is told of each step that starts, comes some way, or ends.
     """
     crash_dir.mkdir(parents=True, exist_ok=True)
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
     plugin, arguments = plugin_of(execution, plugin_file)
     # The resource monitor writes its samples where the process stands; without it nothing depends on that.
     stand = contextlib.chdir(crash_dir) if execution.resource_monitor else contextlib.nullcontext()
-    with stand, _Stop() as stop:
-        arguments = {"status_callback": Progress(stop, seconds)} | arguments
+    with stand, _Stop() as stop, Account(crash_dir, watch, here=plugin == "Linear") as account:
+        own = {"status_callback": Progress(stop, seconds, account), "messages_dir": str(crash_dir)}
+        arguments = own | arguments
         runner = _resilient(plugin, arguments)
         try:
             workflow.run(plugin=runner, plugin_args=arguments)
@@ -127,15 +130,6 @@ def run_workflow(
             if not any(crash_dir.glob("crash-*.txt")):
                 raise error_from_text(f"{type(error).__module__}.{type(error).__name__}: {error}") from error
     return read_crashes(crash_dir)
-
-
-_STEP = re.compile(r"^\w+?_wf\.sub_([^_.]+)(?:_ses_([^_.]+))?_wf\.(.*)$")
-
-
-def _session_and_step(match: re.Match) -> str:
-    participant, session, step = match.groups()
-    label = f"sub-{participant}" + (f"_ses-{session}" if session else "")
-    return f"{label}: {step.replace('_wf.', ' ')}"
 
 
 class _Stop:
@@ -162,7 +156,8 @@ class _Stop:
 class Progress:
     """Says when each step of a session is done, and after how long; for nipype's ``status_callback``."""
 
-    def __init__(self, stop: "_Stop", seconds: dict[str, float] | None = None) -> None:
+    def __init__(self, stop: "_Stop", seconds: dict[str, float] | None, account: Account) -> None:
+        self._account = account
         self._started: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._seconds = {} if seconds is None else seconds
@@ -177,15 +172,16 @@ class Progress:
         name = str(node.fullname or node.name)
         whose, now = ".".join(name.split(".")[1:2]), time.monotonic()
         self._seconds[whose] = now - self._begun.setdefault(whose, now)
+        self._account.tell(name, status)
         if status == "start":
             self._started[name] = time.monotonic()
         elif name in self._started:
             seconds = time.monotonic() - self._started.pop(name)
-            where = _STEP.sub(_session_and_step, name)
-            LOGGER.log(
+            session, step = session_and_step(name)
+            STEPS.log(
                 logging.INFO if seconds >= 1 else logging.DEBUG,
                 "%s %s after %.0f s",
-                where,
+                f"{session}: {step}" if session else step,
                 "done" if status == "end" else "failed",
                 seconds,
             )

@@ -17,13 +17,25 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
+from mbseg_bids.workflows.account import MessageFile, set_step
 
-def _initialise_worker(folder: str) -> None:
-    """Set up a worker as nipype does, and keep its account of every node off the terminal."""
+
+def _initialise_worker(folder: str, messages: str) -> None:
+    """Set up a worker as nipype does, keep its account of every node off the terminal, and that of steps in a file."""
     process_initializer(folder)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in ("nipype.workflow", "nipype.utils", "nibabel.global"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if messages:
+        steps = logging.getLogger("nipype.interface")
+        steps.handlers, steps.propagate = [MessageFile(messages)], False
+        steps.setLevel(logging.INFO)
+
+
+def _run_step(node: Any, updatehash: bool, task: int) -> dict[str, Any]:
+    """Run a node as nipype does, its name known to what it logs."""
+    set_step(str(node.fullname or node.name))
+    return run_node(node, updatehash, task)
 
 
 def _end_with_parent() -> None:
@@ -61,10 +73,10 @@ class ResilientMultiProc(MultiProcPlugin):
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
         try:
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+            future = self.pool.submit(_run_step, node, updatehash, self._taskid)
         except BrokenProcessPool:
             self.pool = self._new_pool(self.processors)
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+            future = self.pool.submit(_run_step, node, updatehash, self._taskid)
         self._watch(future, self._taskid, node, updatehash)
         return self._taskid
 
@@ -72,7 +84,7 @@ class ResilientMultiProc(MultiProcPlugin):
         return ProcessPoolExecutor(
             max_workers=n_workers,
             initializer=_initialise_worker,
-            initargs=(self._cwd,),
+            initargs=(self._cwd, str(self.plugin_args.get("messages_dir") or "")),
             mp_context=get_context(self.plugin_args.get("mp_context")),
         )
 
@@ -89,7 +101,7 @@ class ResilientMultiProc(MultiProcPlugin):
         elif isinstance(error, BrokenProcessPool) and task not in self._repeated:
             self._repeated.add(task)
             pool = self._new_pool(1)
-            self._watch(pool.submit(run_node, node, updatehash, task), task, node, updatehash)
+            self._watch(pool.submit(_run_step, node, updatehash, task), task, node, updatehash)
             pool.shutdown(wait=False)
         else:
             text = traceback.format_exception(error)

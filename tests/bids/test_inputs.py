@@ -256,3 +256,29 @@ def test_real_scans_lack_a_contrast_and_it_is_named(shared_data):
     assert "sub-philips" not in problems
     assert problems["sub-cstar"] == "sub-cstar has no T2starw"
     assert problems["sub-oms01_ses-2"] == "sub-oms01_ses-2 has no T2starw"
+
+
+def test_echoes_of_a_slab_are_told_of_once(make_dataset, save_image):
+    root = make_dataset(*names(contrasts=("T1w", "T2w")))
+    for echo in range(1, 10):
+        path = root / f"sub-01/anat/sub-01_echo-{echo}_part-mag_MEGRE.nii.gz"
+        save_image(path, shape=(40, 40, 7), spacing=(4.0, 4.0, 3.0))
+    (session,) = check_sessions(find_sessions(root))
+    (warning,) = [warning for warning in session.warnings if "covers only" in warning]
+    assert warning.startswith("sub-01_echo-*_part-mag_MEGRE.nii.gz covers only 21 mm")
+
+
+@pytest.mark.parametrize(("thickness", "others", "runs"), [(21, (), False), (21, ("T1w",), True), (90, (), True)])
+def test_a_slab_without_an_image_of_the_whole_brain_is_refused_with_the_reason(
+    make_dataset, save_image, thickness, others, runs
+):
+    root = make_dataset()
+    save_image(root / "sub-01/anat/sub-01_T2starw.nii.gz", shape=(40, 40, thickness // 3), spacing=(4.0, 4.0, 3.0))
+    for contrast in others:
+        save_image(root / f"sub-01/anat/sub-01_{contrast}.nii.gz", shape=(40, 40, 40), spacing=(4.0, 4.0, 4.0))
+    (session,) = check_sessions(find_sessions(root))
+    assert (session.problem is None) == runs
+    if not runs:
+        assert isinstance(session.problem, UnreadableDataError)
+        assert session.problem.what.startswith("sub-01_T2starw.nii.gz covers only 21 mm, too little to find brain")
+        assert session.problem.remedy == "add a T1w or T2w of the whole brain"

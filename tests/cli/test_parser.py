@@ -57,7 +57,15 @@ def test_session_labels_lose_their_prefix():
         (["--n-cpus", "3"], "execution", "n_procs", 3),
         (["--nprocs", "3"], "execution", "n_procs", 3),
         (["--omp-nthreads", "2"], "execution", "omp_nthreads", 2),
+        (["--nthreads", "3"], "execution", "n_procs", 3),
         (["--mem-gb", "6"], "execution", "mem_gb", 6.0),
+        (["--mem_mb", "6000"], "execution", "mem_gb", 6.0),
+        (["--mem-mb", "6000"], "execution", "mem_gb", 6.0),
+        (["--low-mem"], "execution", "n_procs", 1),
+        (["--low-mem", "--n-cpus", "3"], "execution", "n_procs", 3),
+        (["--low-mem", "--omp-nthreads", "5"], "execution", "omp_nthreads", 5),
+        (["--notrack"], "execution", "device", "auto"),
+        (["--exclude-scans", "quality=bad", "a=b"], "inputs", "exclude_scans", ("quality=bad", "a=b")),
         (["--stop-on-first-crash"], "execution", "stop_on_first_crash", True),
         (["--resource-monitor"], "execution", "resource_monitor", True),
         (["--write-graph"], "execution", "write_graph", True),
@@ -97,6 +105,9 @@ def test_options_end_in_the_settings(arguments, table, key, value):
         ["--derivatives", "=x"],
         ["--reports-only", "--boilerplate-only"],
         ["--no-such-option"],
+        ["--mem-gb", "6", "--mem-mb", "6000"],
+        ["--mem-mb", "-1"],
+        ["--exclude-scans", "quality"],
         ["--n-cpus", "many"],
     ],
 )
@@ -144,3 +155,36 @@ def test_by_default_all_cpus_that_may_be_used_are():
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert execution.n_procs == allowed
     assert execution.omp_nthreads == min(allowed, 8)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--participant-label", "02", "raw", "out", "participant"],
+        ["raw", "--participant_label", "02", "out", "participant", "-w", "work"],
+    ],
+)
+def test_an_option_that_takes_the_folders_is_named_with_the_way_out(arguments):
+    with pytest.raises(UsageError, match=r"has taken all words after it, 02 .*out participant") as told:
+        parse_request(arguments)
+    place = arguments.index("02") + 1
+    assert "-- between" in told.value.remedy
+    request = parse_request(
+        [*arguments[:place], "--", *arguments[place:]][: len(arguments) + 1 - 2 * ("-w" in arguments)]
+    )
+    assert request.participants == ("02",)
+
+
+def test_arguments_that_are_only_missing_are_named_as_ever():
+    with pytest.raises(UsageError, match="required: output_dir"):
+        parse_request(["raw", "--participant-label", "02"])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--participant-label", "01"], ["--session-label", "1"], ["--reports-only"], ["--boilerplate-only"],
+     ["--exclude-scans", "a=b"], ["--bids-filter-file", "f.json"]],
+)  # fmt: skip
+def test_what_the_group_level_would_pass_over_is_refused(option):
+    with pytest.raises(UsageError, match=f"{option[0]} is for the participant level"):
+        parse_request(["raw", "out", "group", *option])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mbseg_bids.bids.lock import output_mark, work_mark
+from mbseg_bids.detection.weights import list_weights
 
 CONTRASTS = ("T1w", "T2w", "T2starw")
 SIX = [f"sub-{p}/anat/sub-{p}_{c}.nii.gz" for p in ("01", "02") for c in CONTRASTS]
@@ -60,6 +61,8 @@ def test_no_output_names_a_folder_of_this_machine(make_dataset, tmp_path, fake_p
     root, out = make_dataset(*SIX), tmp_path / "out"
     brighten(root / "sub-02/anat/sub-02_T2starw.nii.gz", 500)  # the log of a failure is the likeliest to name folders
     weights = tmp_path / "mine" / "weights.safetensors"
+    weights.parent.mkdir()
+    weights.symlink_to(next(entry.path for entry in list_weights() if entry.is_default))
     run(root, out, "participant", "-v", "--weights", weights)
     for path in out.rglob("*"):
         if path.is_file() and not path.name.endswith(".gz"):

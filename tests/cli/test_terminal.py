@@ -1,0 +1,127 @@
+"""The lines of a run at work, as a terminal would show them."""
+
+import io
+import logging
+
+import pytest
+
+from mbseg_bids.cli.terminal import LiveLines, TerminalHandler, live_lines
+from mbseg_bids.workflows.account import StepEvent
+
+STEPS = {"sub-01": ["anatomy prepare_t1w", "anatomy register_template", "detection classify"], "sub-02": ["a b"]}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def screen(text):
+    """What a terminal shows after this: knows how to go up and to wipe what is below."""
+    lines, row = [""], 0
+    for part in text.replace("\x1b[J", "\x1b[J\x1b").split("\x1b"):
+        if part.startswith("[J"):
+            lines, part = [*lines[:row], ""], ""
+        elif part.startswith("["):
+            number, _, part = part[1:].partition("A")
+            row, part = row - int(number), part.removeprefix("\r")
+        for n, piece in enumerate(part.split("\n")):
+            if n:
+                row += 1
+                lines += [""] * (row + 1 - len(lines))
+            lines[row] += piece
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_session_shows_its_step_number_time_and_time_left(clock):
+    lines = LiveLines(Terminal(), STEPS, clock)
+    assert lines.text() == ["0 of 2 sessions computed"]
+    lines.tell(StepEvent("sub-01", "anatomy prepare_t1w", "start"))
+    assert lines.text()[0] == "sub-01  step 1 of 3: anatomy prepare_t1w, 0:00"
+    clock.now = 50
+    lines.tell(StepEvent("sub-01", "anatomy prepare_t1w", "end"))
+    lines.tell(StepEvent("sub-01", "anatomy register_template", "start"))
+    clock.now = 160
+    # 50 + 110 of 50 + 220 + 60 usual seconds took 160: 170 more
+    assert lines.text()[0] == "sub-01  step 2 of 3: anatomy register_template, 2:40, about 3 min left"
+    clock.now = 270
+    lines.tell(StepEvent("sub-01", "anatomy register_template", "end"))
+    lines.tell(StepEvent("sub-01", "detection classify", "start"))
+    lines.tell(StepEvent("sub-01", "detection classify", "part", 0.5))
+    assert lines.text()[0] == "sub-01  step 3 of 3: detection classify 50 %, 4:30, less than a minute left"
+    lines.tell(StepEvent("sub-01", "detection classify", "end"))
+    assert lines.text() == ["1 of 2 sessions computed"]
+
+
+def test_plain_lines_stay_above_and_nothing_stays_of_the_others(clock):
+    terminal = Terminal()
+    handler = TerminalHandler(terminal)
+    lines = handler.lines = LiveLines(terminal, STEPS, clock)
+    logger = logging.Logger("mbseg")
+    logger.addHandler(handler)
+    lines.tell(StepEvent("sub-01", "anatomy prepare_t1w", "start"))
+    lines.tell(StepEvent("sub-02", "a b", "start"))
+    logger.warning("first")
+    logger.warning("second")
+    shown = screen(terminal.getvalue())
+    assert shown == ["first", "second", *lines.text()]
+    assert len(shown) == 5
+    lines._clear()
+    assert screen(terminal.getvalue()) == ["first", "second"]
+
+
+def test_no_line_is_wider_than_the_terminal_nor_are_there_too_many(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "8")
+    many = {f"sub-{n:02d}": ["anatomy register_template_of_a_long_name"] for n in range(20)}
+    lines = LiveLines(Terminal(), many, clock)
+    for label in many:
+        lines.tell(StepEvent(label, many[label][0], "start"))
+    assert len(lines.text()) == 7
+    assert max(map(len, lines.text())) <= 39
+    assert lines.text()[-2] == "and 15 more"
+
+
+@pytest.fixture
+def root_handler(monkeypatch):
+    def use(handler):
+        monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+
+    return use
+
+
+@pytest.mark.parametrize(
+    ("stream", "term", "verbosity", "drawn"),
+    [(Terminal, "xterm", 0, True), (io.StringIO, "xterm", 0, False), (Terminal, "dumb", 0, False),
+     (Terminal, "xterm", 1, False)],
+)  # fmt: skip
+def test_lines_are_drawn_in_a_terminal_only(root_handler, monkeypatch, stream, term, verbosity, drawn):
+    monkeypatch.setenv("TERM", term)
+    root_handler(TerminalHandler(stream(), verbosity))
+    with live_lines(lambda: STEPS) as watch:
+        assert (watch is not None) == drawn
+
+
+def test_steps_are_plain_lines_where_no_lines_are_drawn(root_handler, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    plain, live = io.StringIO(), Terminal()
+    for stream in (plain, live):
+        handler = TerminalHandler(stream)
+        root_handler(handler)
+        record = logging.makeLogRecord({"name": "mbseg.steps", "levelno": logging.INFO, "msg": "sub-01: a done"})
+        with live_lines(lambda: STEPS):
+            handler.handle(record)
+    assert plain.getvalue() == "sub-01: a done\n"
+    assert "sub-01: a done" not in live.getvalue()
