@@ -125,30 +125,53 @@ def targets(site: Site, recipe: Recipe, rng: np.random.Generator) -> list[float 
     return (low + (high - low) * quantiles).tolist()
 
 
-def sized_microbleed(
-    centre: npt.NDArray[np.float64], seed: int, target: float | None, place: Volume, acquisition: Acquisition
-) -> tuple[Feature, Patch, npt.NDArray[np.bool_], float] | None:
-    """Return a microbleed that looks about as wide as wanted: feature, patch, visible voxels, diameter (mm).
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A microbleed and what it does to the voxels of a grid. ``diameter``: observed, mm; ``scale``: of the radius."""
 
-    The same seed gives the same shape; its size is scaled until the diameter is within a tenth, or as near as whole
-    voxels allow. None if it lies outside the grid or cannot be seen.
+    feature: Feature
+    patch: Patch
+    visible: npt.NDArray[np.bool_]
+    diameter: float
+    scale: float
+
+
+def sized_microbleed(
+    centre: npt.NDArray[np.float64],
+    seed: int,
+    target: float | None,
+    place: Volume,
+    acquisition: Acquisition,
+    *,
+    scale: float = 1.0,
+    steps: int = FIT_STEPS,
+) -> Drawn | None:
+    """Return a microbleed about a point (RAS+ mm) that looks about as wide as wanted (mm), on the grid of ``place``.
+
+    The same seed gives the same shape; from ``scale`` on, its size is changed until the diameter is within a tenth, or
+    as near as whole voxels and so many steps allow. None if it lies outside the grid or cannot be seen.
     """
-    scale, best = 1.0, None
-    for _ in range(FIT_STEPS if target is not None else 1):
+    best: Drawn | None = None
+    for _ in range(steps if target is not None else 1):
         feature = draw_microbleed(centre, np.random.default_rng(seed), scale=scale)
         patch = render(
-            feature.sources, place.affine, place.shape, tissue_t2star=feature.tissue_t2star,
-            echo_time=acquisition.echo_time, field_strength=acquisition.field_strength,
-        )  # fmt: skip
+            feature.sources,
+            place.affine,
+            place.shape,
+            tissue_t2star=feature.tissue_t2star,
+            echo_time=acquisition.echo_time,
+            field_strength=acquisition.field_strength,
+        )
         if patch is None:
             return None
         visible = block_truth(patch, 1)
         diameter = equal_sphere_diameter(float(visible.sum()) * place.voxel_volume)
-        if diameter and (best is None or abs(diameter - (target or 0)) < abs(best[3] - (target or 0))):
-            best = feature, patch, visible, diameter
-        if target is None or abs(diameter - target) <= FIT_TOLERANCE * target:
+        wanted = target or diameter
+        if diameter and (best is None or abs(diameter - wanted) < abs(best.diameter - wanted)):
+            best = Drawn(feature, patch, visible, diameter, scale)
+        if abs(diameter - wanted) <= FIT_TOLERANCE * wanted:
             break
-        scale *= float(np.clip(target / diameter, 0.5, 2.0)) if diameter else 1.4
+        scale *= float(np.clip(wanted / diameter, 0.5, 2.0)) if diameter else 1.4
     return best
 
 
@@ -179,19 +202,22 @@ def _place(
     suits = site.ground.suits(target or SIZE_RANGE[0], near_vessel=near_vessel)
     shares = {region: share for region, share in REGION_SHARES.items() if (site.ground.regions[suits] == region).any()}
     affine = site.t2star.affine
+    seed, fitted = int(rng.integers(2**62)), None
     for _ in range(TRIES if shares else 0):
         region = int(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
         at = int(rng.choice(np.flatnonzero(suits & (site.ground.regions == region))))
         centre = affine[:3, :3] @ (site.ground.voxels[at] + rng.uniform(-0.5, 0.5, 3)) + affine[:3, 3]
-        seed = int(rng.integers(2**62))
         if _crowded(centre, target or SIZE_RANGE[0], others):
             continue
-        drawn = sized_microbleed(centre, seed, target, site.t2star, acquisition)
-        if drawn is None or _crowded(centre, drawn[3], others) or not _countable(site, drawn[1], drawn[2]):
+        # The scale that fits at one place fits about as well at the next.
+        known = {} if fitted is None else {"scale": fitted.scale, "steps": 1}
+        drawn = sized_microbleed(centre, seed, target, site.t2star, acquisition, **known)
+        fitted = drawn or fitted
+        if drawn is None or _crowded(centre, drawn.diameter, others) or not _countable(site, drawn):
             continue
-        feature, patch, visible, diameter = drawn
+        from_vessel = float(site.ground.from_vessel[at])
         return PlantedLesion(
-            feature, centre, REGIONS[region], float(site.ground.from_vessel[at]), diameter, patch, visible
+            drawn.feature, centre, REGIONS[region], from_vessel, drawn.diameter, drawn.patch, drawn.visible
         )
     return None
 
@@ -202,9 +228,10 @@ def _crowded(centre: npt.NDArray[np.float64], diameter: float, others: Sequence[
     )
 
 
-def _countable(site: Site, patch: Patch, visible: npt.NDArray[np.bool_]) -> bool:
+def _countable(site: Site, drawn: Drawn) -> bool:
     """Ask :func:`countable` with a voxel more on every side; a lesion at the edge of the grid cannot be judged."""
-    if any(side.start < 1 or side.stop >= n for side, n in zip(patch.box, site.t2star.shape, strict=True)):
+    box = drawn.patch.box
+    if any(side.start < 1 or side.stop >= n for side, n in zip(box, site.t2star.shape, strict=True)):
         return False
-    i, j, k = (slice(side.start - 1, side.stop + 1) for side in patch.box)
-    return countable(np.pad(visible, 1), site.tissue[i, j, k], site.brain[i, j, k], site.dark[i, j, k])
+    i, j, k = (slice(side.start - 1, side.stop + 1) for side in box)
+    return countable(np.pad(drawn.visible, 1), site.tissue[i, j, k], site.brain[i, j, k], site.dark[i, j, k])

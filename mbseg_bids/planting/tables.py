@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import pairwise
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
