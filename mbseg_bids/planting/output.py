@@ -9,7 +9,7 @@ from mbseg_bids.errors import UsageError
 from mbseg_bids.evaluation.figures import to_bytes
 from mbseg_bids.evaluation.intervals import Bootstrap
 from mbseg_bids.evaluation.tables import to_tsv
-from mbseg_bids.planting.figure import curve_figure
+from mbseg_bids.planting.figure import NOTE, curve_figure
 from mbseg_bids.planting.page import render_page
 from mbseg_bids.planting.session import SessionResult
 from mbseg_bids.planting.tables import columns, curve_table, planted_table, scan_rows, summary_table
@@ -35,7 +35,7 @@ def write_results(
     problems: Sequence[str] = (),
     bootstrap: Bootstrap | None = None,
 ) -> str:
-    """Write everything below ``out``; return the table of scans as Markdown.
+    """Write everything below ``out``; return the table of scans as Markdown, with what is said before it.
 
     Where ``out`` is the folder within ``output_dir``, that folder is entered in ``.bidsignore``, and reports that there
     are of the participants are made anew, with a link to the page.
@@ -63,7 +63,7 @@ def write_results(
         _ignore(output_dir)
         for name in reports:
             build_individual_report(output_dir, name)
-    return markdown(tables)
+    return f"{NOTE}\n\n{markdown(tables)}"
 
 
 def markdown(tables: Mapping[str, Any]) -> str:
