@@ -1,11 +1,12 @@
 """What is written: tables with their descriptions, the figure, the page."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mbseg_bids.bids.files import write_bytes, write_json, write_text
-from mbseg_bids.errors import UsageError
+from mbseg_bids.errors import CannotWriteError, UsageError
 from mbseg_bids.evaluation.figures import to_bytes
 from mbseg_bids.evaluation.intervals import Bootstrap
 from mbseg_bids.evaluation.tables import to_tsv
@@ -18,12 +19,23 @@ from mbseg_bids.reports.planted import FOLDER, PAGE
 
 
 def check_place(out: Path, output_dir: Path) -> None:
-    """Raise UsageError if files there would make the output folder an invalid dataset."""
+    """Refuse a place for the results before anything is computed.
+
+    Raises
+    ------
+    UsageError
+        If files there would make the output folder an invalid dataset.
+    CannotWriteError
+        If there is no right to write.
+    """
     ours, theirs = out.resolve(), output_dir.resolve()
     if ours.is_relative_to(theirs) and ours != theirs / FOLDER:
         raise UsageError(
             f"--out {out} lies in the output folder", f"give {output_dir / FOLDER}, which .bidsignore names, or another"
         )
+    there = next(folder for folder in (ours, *ours.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise CannotWriteError(f"cannot write the results to {out}", "give another folder with --out")
 
 
 def write_results(

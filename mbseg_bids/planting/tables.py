@@ -48,6 +48,7 @@ def summary_table(results: Sequence[SessionResult], bootstrap: Bootstrap | None 
     counts = pd.concat([counts.assign(scan=ALL), counts], ignore_index=True)
     pooled = pool(counts, ("scan", "steps", "group", "value"), (SENSITIVITY, NOT_PLANTED), bootstrap)
     beside = pooled["group"] == "near_vessel"  # nobody measured how near a vessel the others are
+    pooled["n_not_planted"] = pooled["n_not_planted"].astype(float)
     pooled.loc[beside, ["n_not_planted", *NOT_PLANTED.columns()[:3]]] = np.nan
     pooled.loc[beside, NOT_PLANTED.columns()[3]] = NOTHING
     names = pd.DataFrame([_names(name) for name in pooled["scan"]])
