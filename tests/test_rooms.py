@@ -24,7 +24,11 @@ MAY_USE = {
     "workflows": {"imaging", "bids", "interfaces"},
     "reports": {"imaging", "clinical", "bids"},
     "group": {"imaging", "clinical", "bids", "reports"},
-    "cli": {"imaging", "detection", "simulation", "evaluation", "learning", "bids", "workflows", "reports", "group"},
+    "planting": {"imaging", "clinical", "detection", "simulation", "evaluation", "learning", "bids", "reports"},
+    "cli": {
+        *("imaging", "detection", "simulation", "evaluation", "learning"),
+        *("bids", "workflows", "reports", "group", "planting"),
+    },
 }
 """As in the table of docs/developers.md."""
 

@@ -19,7 +19,7 @@ RAW = "raw"
 
 BIDS_VERSION = "1.10.0"
 
-BIDSIGNORE = ("figures", "*.html", "phenotype")
+BIDSIGNORE = ("figures", "*.html", "phenotype", "planted")
 """What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
 in a phenotype table, so one row for each session cannot pass."""
 

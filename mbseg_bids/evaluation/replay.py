@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from mbseg_bids.detection.components import TOUCHING
 from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.tables import tabulate
+from mbseg_bids.detection.native import tabulate_on_native_grid
 from mbseg_bids.evaluation.pairs import Lesions
-from mbseg_bids.imaging.grids import detection_grid, labels_to_native, slice_axis, to_detection_grid
+from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.settings import DetectionSettings
 
@@ -71,12 +71,7 @@ class ScanMaps:
             self.t2star.affine,
             settings,
         )
-        candidates, survivors = (
-            labels_to_native(self.t2star.with_data(labels), self.shape, self.affine).data
-            for labels in (found.candidates, found.survivors)
-        )
-        evidence = found.evidence_of_candidates, found.evidence_of_survivors
-        result = tabulate(candidates, survivors, *evidence, self.affine, slice_axis(self.affine), settings)
+        result = tabulate_on_native_grid(found, self.t2star.affine, self.shape, self.affine, settings)
         table = result.lesion_table
         regions = dict(zip(table["index"].astype(int).tolist(), table["region"].tolist(), strict=True))
         return Lesions(Volume(result.lesions, self.affine), regions)

@@ -36,6 +36,7 @@ from mbseg_bids.reports.facts import (
 )
 from mbseg_bids.reports.figures import CONVENTION
 from mbseg_bids.reports.images import SessionImages, load_images
+from mbseg_bids.reports.planted import planted_page
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -145,6 +146,7 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
             disclaimer=DISCLAIMER,
             version=__version__,
             script=script("report.js"),
+            planted=planted_page(output_dir, label),
         )
     )
 

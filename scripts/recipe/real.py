@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from planted import scans
 from scipy import ndimage
 
 from mbseg_bids.detection.search_mask import search_region
@@ -19,6 +18,7 @@ from mbseg_bids.learning.labelled import LabelledCase, read_case
 from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan, save_scan
 from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.rendering import render
+from recipe.output_scans import scans
 from recipe.plans import SETTINGS
 
 FIRST = 101
