@@ -50,7 +50,7 @@ class Breadth:
 def draw_breadth(rng: np.random.Generator) -> Breadth:
     """Each departure in a share of scans: contrasts in 0.6 and 0.15, mask in 0.65, tissue map in 0.5, shift in 0.5."""
     ratios = {"csf": float(rng.uniform(*CSF_OF_WHITE)), "cortex": float(rng.uniform(*CORTEX_OF_WHITE))}
-    generous, tight = float(rng.uniform(0.06, 0.35)), float(rng.uniform(0.6, 0.85))
+    generous, tight = float(rng.uniform(0.06, 0.35)), float(rng.uniform(0.55, 0.75))
     level, csf_level = rng.random(), float(rng.uniform(0.32, 0.68))
     shift = rng.normal(0, 0.7, 3)
     return Breadth(
@@ -99,7 +99,7 @@ def seen_brain(
     """
     share = _softened(brain, source, affine, shape, width=2.0)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    return share > np.clip(level + smooth_field(shape, 25 / spacing, rng, sigma=0.12), 0.03, 0.95)
+    return share > np.clip(level + smooth_field(shape, 25 / spacing, rng, sigma=0.1), 0.03, 0.95)
 
 
 def seen_tissue(
@@ -123,7 +123,7 @@ def seen_tissue(
     """
     share = _softened(csf, source, affine, tissue.shape, width=1.2)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    fluid = share > level + smooth_field(tissue.shape, 25 / spacing, rng, sigma=0.08)
+    fluid = share > level + smooth_field(tissue.shape, 25 / spacing, rng, sigma=0.05)
     seen = np.where(tissue == CSF, np.uint8(GM), tissue)
     seen[fluid & (tissue > 0)] = CSF
     return seen
