@@ -71,9 +71,13 @@ def _softened(
     width: float,
 ) -> npt.NDArray[np.float32]:
     """Share of a mask (1 mm grid) within `width` mm (standard deviation) of the voxels of another grid."""
-    half = mask[::2, ::2, ::2].astype(np.float32)
+    a, b, c = (n // 2 for n in mask.shape)
+    # Blocks of 2 mm: an eighth of the voxels to filter.
+    half = mask[: 2 * a, : 2 * b, : 2 * c].reshape(a, 2, b, 2, c, 2).mean(axis=(1, 3, 5), dtype=np.float32)
     ndimage.gaussian_filter(half, width / 2, output=half, truncate=2.5)
-    return resample(half, source @ np.diag([2.0, 2.0, 2.0, 1.0]), affine, shape).astype(np.float32)
+    blocks = np.diag([2.0, 2.0, 2.0, 1.0])
+    blocks[:3, 3] = 0.5
+    return resample(half, source @ blocks, affine, shape).astype(np.float32)
 
 
 def seen_brain(
