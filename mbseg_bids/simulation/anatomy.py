@@ -34,7 +34,7 @@ from mbseg_bids.simulation.pathology import (
     age_brain,
     fold_cerebellum,
 )
-from mbseg_bids.simulation.relaxation import tissue_of
+from mbseg_bids.simulation.relaxation import MIDBRAIN_NUCLEUS, tissue_of
 from mbseg_bids.simulation.sheets import add_dura
 
 N_LABELS = 16384
@@ -68,6 +68,8 @@ TISSUE_TABLE = _table(_TISSUE_OF)
 """Tissue class (imaging.labels.TISSUES) of each label, 0 outside the brain."""
 REGION_TABLE = _table(_REGION_OF)
 """Region (imaging.labels.REGIONS) of each label, 0 where none."""
+for _label in (28, 60, MIDBRAIN_NUCLEUS):  # ventral diencephalon and what is put into it: deep, as in `imaging.regions`
+    REGION_TABLE[_label] = DEEP_GM
 AIR_TABLE = np.array([tissue_of(label) == "air" for label in range(N_LABELS)])
 """Whether a label is air."""
 for _label in (_VENOUS_SINUS, 502, _CORD):  # inside the skull, but no brain extraction keeps them
@@ -104,7 +106,9 @@ class Anatomy:
 
     def select(self, *labels: int) -> npt.NDArray[np.bool_]:
         """Mask of some labels."""
-        return np.isin(self.labels.data, labels)
+        table = np.zeros(N_LABELS, bool)
+        table[list(labels)] = True
+        return table[self.labels.data]
 
 
 def isotropic_head_grid(

@@ -21,17 +21,9 @@ from mbseg_bids.simulation.lesions import REGION_SHARES, draw_microbleeds
 from mbseg_bids.simulation.mimics import MIMIC_NUMBERS, draw_mimics
 from mbseg_bids.simulation.protocol import Protocol, draw_protocol
 from mbseg_bids.simulation.relaxation import DURA
-from mbseg_bids.simulation.scan import (
-    Rendering,
-    acquire,
-    blur_truth,
-    keep_labels,
-    lesion_table,
-    paint_contrasts,
-    render_features,
-    white_matter_mean,
-)
+from mbseg_bids.simulation.scan import acquire, paint_contrasts, render_features, white_matter_mean
 from mbseg_bids.simulation.susceptibility import Feature
+from mbseg_bids.simulation.truth import Rendering, blur_truth, keep_labels, lesion_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +107,7 @@ def simulate_training_case(
     device
         Where torch computes the fields of microbleeds and vessels.
     """
-    protocol = draw_protocol(rng, wide=wide) if protocol is None else protocol
+    protocol = draw_protocol(rng, wide=wide, swi_share=0.2 if wide else 0.1) if protocol is None else protocol
     breadth = draw_breadth(rng) if wide else Breadth({})
     head = make_anatomy(labelmap, rng, grey_white=grey_white, dura=wide)
     anatomy = crop_to_brain(head)

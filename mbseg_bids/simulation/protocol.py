@@ -177,7 +177,8 @@ def widen(protocol: Protocol, rng: np.random.Generator) -> Protocol:
         spacing = (in_plane, in_plane, across)
     epi = not protocol.swi and rng.random() < 1 / 12
     if epi:
-        spacing = (*(float(rng.uniform(1.5, 2.4)),) * 2, float(rng.uniform(2, 5)))
+        in_plane = float(rng.uniform(1.5, 2.4))
+        spacing = (in_plane, in_plane, float(rng.uniform(2, 5)))
     gapped = spacing[2] >= 2.5 and rng.random() < 0.5
     misaligned = rng.random() < 0.3
     return replace(

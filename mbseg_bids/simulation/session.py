@@ -12,15 +12,9 @@ from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy
 from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.protocol import Protocol
-from mbseg_bids.simulation.scan import (
-    acquire,
-    keep_labels,
-    lesion_table,
-    paint_contrasts,
-    render_features,
-    white_matter_mean,
-)
+from mbseg_bids.simulation.scan import acquire, paint_contrasts, render_features, white_matter_mean
 from mbseg_bids.simulation.susceptibility import Feature
+from mbseg_bids.simulation.truth import keep_labels, lesion_table
 
 SCANNER_UNITS = 600.0
 """Signal of white matter in the stored images: of the order that scanners write."""

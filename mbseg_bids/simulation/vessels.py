@@ -76,9 +76,8 @@ def _vein(kind: str, points: npt.NDArray, radius: float, rng: np.random.Generato
 
 def medullary_veins(anatomy: Anatomy, n: int, rng: np.random.Generator) -> list[Feature]:
     """Thin veins of the white matter and deep nuclei, running to or from the ventricles."""
-    labels = anatomy.labels.data
-    place = np.isin(labels, (2, 41, 77, 11, 50, 12, 51, 10, 49, 7, 46, 16))
-    ventricles = np.argwhere(np.isin(labels, (4, 43)))
+    place = anatomy.select(2, 41, 77, 11, 50, 12, 51, 10, 49, 7, 46, 16)
+    ventricles = np.argwhere(anatomy.select(4, 43))
     veins = []
     for start in draw_voxels(place, n, rng):
         nearest = (
@@ -113,7 +112,7 @@ def sulcal_veins(
     fluid = labels == 24
     if guide is None:
         guide = ndimage.gaussian_filter(fluid.astype(np.float32), 1.0)
-    cortex = np.isin(labels, (3, 42, 8, 47))
+    cortex = anatomy.select(3, 42, 8, 47)
     place = (fluid | (cortex & (guide > 0.35))) & ndimage.binary_dilation(cortex, iterations=2) & anatomy.brain
     veins = []
     for start in draw_voxels(place, n, rng):

@@ -5,6 +5,7 @@ from scipy import ndimage
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.learning import sampling
 from mbseg_bids.learning.patch_set import KINDS, concatenate, load_patch_set
+from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 
 
 @pytest.fixture
@@ -105,3 +106,12 @@ def test_a_damaged_file_is_refused(patches, tmp_path, damage):
         path.write_text("no patches")
     with pytest.raises(UnreadableDataError, match=r"set\.npz"):
         load_patch_set(path)
+
+
+def test_what_training_ignores_is_neither_positive_nor_negative(scan, rng):
+    stack, lesions, brain, candidates, mimics = scan
+    mimics[40:48, 12:38] = MIMIC_NUMBERS["superficial_siderosis"]
+    patches = sampling.microbleed_patches(stack, lesions, brain, candidates, mimics, 7, rng, voxel_volume=3.0)
+    near = ndimage.binary_dilation(mimics == MIMIC_NUMBERS["superficial_siderosis"], np.ones((3, 3, 3)))
+    assert not near[tuple(centres(patches).T)].any()
+    assert (mimics[tuple(centres(patches.select(patches.kinds == KINDS["mimic"])).T)] == 1).all()
