@@ -28,8 +28,10 @@ import torch
 
 from mbseg_bids.detection.classify import Classifier, classifier
 from mbseg_bids.detection.lesions import segment_lesions
+from mbseg_bids.detection.network import fuse_batch_norms
 from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.runtime_openvino import openvino
+from mbseg_bids.detection.runtime_openvino import OpenVinoNetwork, openvino
+from mbseg_bids.detection.runtime_pytorch import TorchNetwork
 from mbseg_bids.detection.search_mask import search_region
 from mbseg_bids.detection.weights import load_weights
 from mbseg_bids.imaging.volume import Volume
@@ -128,16 +130,14 @@ def compare_runtimes(
     rows: list[dict[str, Any]] = []
     exact = np.empty(0)
     for runtime, on in wanted:
-        ask = classifier(*network, case.stack, device=on, runtime=runtime, exact_from=1.0, **options)
-        for precision in ("float32", ask.runtime.fast):
-            if precision is None:
-                continue
-            ask._compute(voxels[:1], precision, None)  # makes it ready
-            found, seconds = timed(lambda p=precision, a=ask: a._compute(voxels, p, None))
-            patches, compute = ask._ready(precision)
-            one = patches.gather(patches.locate(voxels[: ask.batch_size]))
-            n_batches = -(-len(voxels) // ask.batch_size)
-            _, alone = timed(lambda c=compute, p=one, n=n_batches: [c(p) for _ in range(n)][-1].cpu())
+        fast = classifier(*network, case.stack, device=on, runtime=runtime).runtime.fast
+        for precision in ("float32", fast) if fast else ("float32",):
+            # A limit that no probability reaches leaves everything in low precision.
+            limit = None if precision == "float32" else 2.0
+            ask = classifier(*network, case.stack, device=on, runtime=runtime, exact_from=limit, **options)
+            ask(voxels[:1])  # makes it ready
+            found, seconds = timed(lambda a=ask: a(voxels))
+            alone = network_alone(network, ask, precision, -(-len(voxels) // ask.batch_size))
             exact = found if not len(exact) else exact
             row = {"runtime": runtime, "precision": precision, "voxels": len(voxels), "per_s": len(voxels) / seconds}
             row["ratio"] = row["per_s"] / (rows[0]["per_s"] if rows else row["per_s"])
@@ -147,6 +147,27 @@ def compare_runtimes(
             row |= {f"crossed_{t:g}": int(((found >= t) != (exact >= t)).sum()) for t in (0.2, 0.5)}
             rows.append(row)
     return rows
+
+
+def network_alone(network: tuple, ask: Classifier, precision: str, n_batches: int) -> float:
+    """Return the seconds that the bare network takes for as many batches, one after the other."""
+    model, metadata = fuse_batch_norms(network[0]), network[1]
+    sizes = {"patch_size": metadata.patch_size, "input_size": metadata.input_size, "batch_size": ask.batch_size}
+    shape = (ask.batch_size, 3, metadata.patch_size, metadata.patch_size)
+    patches = torch.rand(shape, device=ask.runtime.device)
+    compute: Any = None
+    if ask.runtime.name == "openvino":
+        compiled = OpenVinoNetwork(model, **sizes, n_workers=1, precision=precision)
+        compute = lambda x: torch.from_numpy(compiled(x.numpy()))  # noqa: E731
+    else:
+        device = torch.device(ask.runtime.device)
+        compute = TorchNetwork(model, input_size=metadata.input_size, device=device, precision=precision)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    compute(patches).cpu()
+    _, seconds = timed(lambda: [compute(patches) for _ in range(n_batches)][-1].cpu())
+    torch.set_num_threads(before)
+    return seconds
 
 
 def compare_searches(network: tuple, case: Case, options: dict[str, Any]) -> dict[str, Any]:

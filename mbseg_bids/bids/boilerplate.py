@@ -153,9 +153,10 @@ def _anatomy(sessions: Sequence[Mapping[str, Any]], versions: Mapping[str, str],
 def _detection(settings: Mapping[str, Any], versions: Mapping[str, str], result: Mapping[str, Any]) -> str:
     weights = result.get("weights") or (result.get("search") or {}).get("weights") or {}
     name = weights.get("name", settings["weights"]) if isinstance(weights, Mapping) else settings["weights"]
+    computed = (result.get("search") or {}).get("runtime") or f"torch {versions.get('torch', 'n/a')}"
     where = "every brain voxel" if settings["exhaustive"] else "every brain voxel that is locally dark on T2*"
     return (
-        f"A ResNet-50 (He 2016; weights {Path(str(name)).name}; torch {versions.get('torch', 'n/a')}) classified "
+        f"A ResNet-50 (He 2016; weights {Path(str(name)).name}; {computed}) classified "
         f"{where} from a patch of {settings['patch_size']} x {settings['patch_size']} mm in the slice plane. Voxels "
         f"with a microbleed probability of at least {settings['probability_threshold']:g} were joined into "
         "26-connected components, whose border voxels were removed until the mean T2* signal around the component was "

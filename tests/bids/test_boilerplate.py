@@ -26,6 +26,11 @@ def test_says_what_was_done_and_with_what():
     assert "mean of several echoes" not in text
 
 
+def test_names_what_computed_the_network():
+    assert "; torch 2.0) classified" in boilerplate([facts()])
+    assert "; openvino 3.1) classified" in boilerplate([facts(detection={"search": {"runtime": "openvino 3.1"}})])
+
+
 def test_says_whether_a_second_look_was_taken():
     assert "a probability of at least 0.5 that it is a microbleed (definite from 0.8)" in boilerplate([facts()])
     tables = facts()["settings"]

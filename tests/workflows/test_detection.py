@@ -194,12 +194,15 @@ def test_a_seed_in_doubt_is_followed_unless_the_settings_forbid_it(inputs, weigh
     for settings in ({}, {"follow_threshold": 0.4}):
         answers = itertools.chain([0.3], itertools.repeat(0.9))
         monkeypatch.setattr(
-            "mbseg_bids.detection.classify.classifier",
-            lambda *_, answers=answers, **__: lambda voxels: np.full(len(voxels), next(answers), np.float32),
+            "mbseg_bids.detection.classify.Classifier.__call__",
+            lambda _, voxels, answers=answers: np.full(len(voxels), next(answers), np.float32),
         )
-        result = ClassifyCandidates(**images, settings={"weights": weights, **settings}).run()
+        result = ClassifyCandidates(**images, device="cpu", settings={"weights": weights, **settings}).run()
         highest.append(result.outputs.search["highest_probability"])
     assert highest == [0.9, 0.3]
+    assert result.outputs.search["device"] == "cpu"
+    assert result.outputs.search["runtime"].split()[0] in ("openvino", "pytorch")
+    assert result.outputs.search["precision"].endswith("float32")
 
 
 def test_header_of_the_reference_without_its_intensities():
