@@ -2,7 +2,8 @@
 
     python -m benchmarks.worlds OUT --freesurfer DIR --labelmaps DIR [--cerebra FILE] [--scans 12] [--seed 1] [--locked]
 
-The truth goes to OUT/derivatives/truth. A run that was cut off goes on where it was; the same command gives the same bytes.
+The truth goes to OUT/derivatives/truth. A run that was cut off goes on where it was; the same command gives the same
+bytes.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
 
-    heads = dataset.load_heads(args.freesurfer, args.labelmaps, args.cerebra)
+    heads = dataset.head_loaders(args.freesurfer, args.labelmaps, args.cerebra)
     plans = dataset.plan_scans(args.scans, args.seed, len(heads), args.locked)
     dataset.write_dataset(args.out, heads, plans, progress)
     if args.locked:

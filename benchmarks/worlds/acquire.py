@@ -1,7 +1,8 @@
 """The scanner: sums complex signal within slices, samples k-space, adds its noise, transforms back.
 
-A voxel's loss of signal is not modelled by a formula: the signal is summed over points finer than the voxel, each with its own
-frequency, and what cancels is lost (intravoxel dephasing; Haacke et al. 1989; Cheng et al. 2009, doi:10.1002/nbm.1312).
+A voxel's loss of signal is not modelled by a formula: the signal is summed over points finer than the voxel, each with
+its own frequency, and what cancels is lost (intravoxel dephasing; Brown et al., Magnetic Resonance Imaging: Physical
+Principles and Sequence Design, 2nd ed. 2014, chapter 20).
 Coil sensitivities, parallel imaging, distortion along the readout and motion are left out.
 """
 
@@ -186,8 +187,8 @@ def magnitude_image(
         4 x 4: mm of the stack's frame to mm of the scan frame (orientation and movement).
     """
     image = np.zeros((*stack.stored, len(stack.centres)), np.float32)
-    step = stack.slices.resolution / OVERSAMPLING
-    shape = [n * OVERSAMPLING for n in stack.acquired]
+    step = stack.slices.resolution
+    shape = list(stack.acquired)
     for s, centre in enumerate(stack.centres):
         positions, weights = stack.subslices(float(centre), box.spacing)
         spacing = positions[1] - positions[0]

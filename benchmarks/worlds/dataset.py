@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,13 @@ class Plan:
     seed: np.random.SeedSequence
 
 
-def load_heads(freesurfer: Path, labelmaps: Path, cerebra: Path | None) -> list[Anatomy]:
-    """Read the anatomies; the ICBM152 head only where the atlas of its nuclei is given.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is not there.
-    """
-    heads = [load_freesurfer(freesurfer)]
-    heads += [load_labelmap(labelmaps / name) for name in HELD_OUT_LABELMAPS]
-    return heads + ([load_icbm(cerebra)] if cerebra else [])
+def head_loaders(freesurfer: Path, labelmaps: Path, cerebra: Path | None) -> list[Callable[[], Anatomy]]:
+    """Return what reads each anatomy (once); the ICBM152 head only where the atlas of its nuclei is given."""
+    loaders: list[Callable[[], Anatomy]] = [partial(load_freesurfer, freesurfer)]
+    loaders += [partial(load_labelmap, labelmaps / name) for name in HELD_OUT_LABELMAPS]
+    if cerebra:
+        loaders.append(partial(load_icbm, cerebra))
+    return [cache(loader) for loader in loaders]
 
 
 def plan_scans(n: int, seed: int, n_heads: int, locked: bool = False) -> list[Plan]:
@@ -80,10 +77,9 @@ def plan_scans(n: int, seed: int, n_heads: int, locked: bool = False) -> list[Pl
 
 def write_dataset(
     out: Path,
-    heads: list[Anatomy],
+    heads: Sequence[Callable[[], Anatomy]],
     plans: list[Plan],
     progress: Callable[[str, Scan], None] | None = None,
-    first_head: Callable[[Anatomy], Anatomy] = lambda head: head,
 ) -> None:
     """Simulate and write every participant; those whose truth is there already are left as they are.
 
@@ -92,17 +88,15 @@ def write_dataset(
     out
         Folder of the dataset.
     heads, plans
-        From :func:`load_heads` and :func:`plan_scans`.
+        From :func:`head_loaders` and :func:`plan_scans`.
     progress
         Called with the participant's label and the scan after each.
-    first_head
-        Applied to each head before use (tests make it smaller).
     """
     write_descriptions(out)
     for plan in plans:
         if _truth_path(out, plan.participant).exists():
             continue
-        scan = simulate(first_head(heads[plan.head]), plan.seed, plan.n_lesions, plan.thick)
+        scan = simulate(heads[plan.head](), plan.seed, plan.n_lesions, plan.thick)
         write_scan(out, plan.participant, scan)
         if progress:
             progress(plan.participant, scan)

@@ -1,7 +1,7 @@
 """Heads to scan: labelled anatomies of several sources, brought to one set of labels and deformed.
 
-Labels are FreeSurfer's (``FreeSurferColorLUT``), with 24 for all fluid outside the ventricles, 515 for bone, 511 for fat, 507
-for other soft tissue and 514 for dural sinuses. World coordinates are RAS+ in mm.
+Labels are FreeSurfer's (``FreeSurferColorLUT``), with 24 for all fluid outside the ventricles, 515 for bone, 511 for
+fat, 507 for other soft tissue and 514 for dural sinuses. World coordinates are RAS+ in mm.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from benchmarks.worlds.grids import Box, FloatArray, smooth_noise
+from benchmarks.worlds.grids import Box, FloatArray, resample, smooth_noise
 
 Labels = npt.NDArray[np.int16]
 CSF, SOFT, FAT, SINUS, BONE = 24, 507, 511, 514, 515
@@ -32,6 +32,16 @@ MNI_CENTRES = {
 """Centres of structures in ICBM152, mm: landmarks that bring a place known in that space into a head."""
 
 
+CAVITIES = (
+    ((4.0, 20.0, -36.0), (9.0, 12.0, 10.0)),
+    ((6.0, 48.0, -34.0), (9.0, 16.0, 10.0)),
+    ((10.0, 76.0, -8.0), (12.0, 6.0, 14.0)),
+    ((48.0, -26.0, -44.0), (9.0, 13.0, 12.0)),
+)
+"""Air: sphenoid, ethmoid and frontal sinuses, mastoid cells: centre in ICBM152 (right), half axes in mm. They lie under
+the gyrus rectus and the temporal lobes, where T2* images drop out (Ojemann 1997, doi:10.1006/nimg.1997.0289)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Anatomy:
     """A labelled head: ``labels`` on a 1 mm grid whose axes run to right, front and top, ``affine`` to world mm."""
@@ -46,6 +56,7 @@ def load_freesurfer(folder: Path) -> Anatomy:
     labels, affine = _read(folder / "aparc.a2009s+aseg.mgz")
     labels = np.where((labels >= 11000) & (labels < 12000), 3, np.where(labels >= 12000, 42, labels)).astype(np.int16)
     labels[np.isin(labels, (251, 252, 253, 254, 255))] = 2
+    labels, affine = _crop(labels, affine)
     return Anatomy("freesurfer", build_skull(_open_sulci(labels)), affine)
 
 
@@ -70,7 +81,7 @@ def load_labelmap(path: Path) -> Anatomy:
         box = ndimage.find_objects(unknown.astype(np.uint8))[0]
         nearest = ndimage.distance_transform_edt(unknown[box], return_distances=False, return_indices=True)
         labels[box] = labels[box][tuple(nearest)]
-    return Anatomy(path.name.split(".")[0], labels, affine)
+    return Anatomy(path.name.split(".")[0], *_crop(labels, affine))
 
 
 def load_icbm(cerebra: Path) -> Anatomy:
@@ -111,6 +122,16 @@ def _read(path: Path) -> tuple[npt.NDArray, FloatArray]:
     return np.rint(np.asanyarray(image.dataobj)).astype(np.int32), np.asarray(image.affine, float)
 
 
+def _crop(labels: Labels, affine: FloatArray, margin: int = 45) -> tuple[Labels, FloatArray]:
+    """Cut to the brain and ``margin`` mm around it."""
+    where = np.argwhere(brain_of(labels)[::2, ::2, ::2]) * 2
+    low = np.maximum(where.min(axis=0) - margin, 0)
+    window = tuple(slice(a, b) for a, b in zip(low, where.max(axis=0) + margin, strict=True))
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ low
+    return np.ascontiguousarray(labels[window]), moved
+
+
 def _open_sulci(labels: Labels) -> Labels:
     """Put fluid where the banks of a sulcus touch: voxels of cortex farther from white matter than all around them."""
     cortex = np.isin(labels, (3, 42))
@@ -133,7 +154,22 @@ def build_skull(labels: Labels) -> Labels:
     floor = np.argwhere(brain)[:, 2].min() + 35  # neck and face: soft tissue below the base of the skull
     below[:, :, :floor] = (outward[:, :, :floor] > 8.5) & (outward[:, :, :floor] <= 30)
     shells[below & (shells != BONE)] = SOFT
-    return np.where(hull, inward, shells).astype(np.int16)
+    head = np.where(hull, inward, shells).astype(np.int16)
+    box = Box(head.shape, 1.0)
+    landmarks = place_landmarks(head, box)
+    for place, radii in CAVITIES:
+        for side in (-1, 1):
+            centre = box.indices(landmarks @ np.array([side * place[0], *place[1:], 1.0]))
+            window = tuple(slice(max(0, int(c - r)), int(c + r) + 2) for c, r in zip(centre, radii, strict=True))
+            part = head[window]
+            x, y, z = (np.arange(w.start, w.start + n) for w, n in zip(window, part.shape, strict=True))
+            inside = (
+                ((x - centre[0]) / radii[0])[:, None, None] ** 2
+                + ((y - centre[1]) / radii[1])[None, :, None] ** 2
+                + ((z - centre[2]) / radii[2])[None, None, :] ** 2
+            ) < 1
+            part[inside & ~hull[window] & (outward[window] > 3)] = 0
+    return head
 
 
 def brain_of(labels: Labels) -> npt.NDArray[np.bool_]:
@@ -165,12 +201,14 @@ def deform(anatomy: Anatomy, box: Box, turn: FloatArray, rng: np.random.Generato
     offset = np.linalg.inv(anatomy.affine)[:3, :3] @ middle + np.linalg.inv(anatomy.affine)[:3, 3]
     x, y, z = np.meshgrid(*(box.axis(i).astype(np.float32) for i in range(3)), indexing="ij", sparse=True)
     index = []
+    knots = Box.covering(np.array(box.shape) * box.spacing + 8, 4.0)
     for row, start in zip(to_index.astype(np.float32), offset, strict=True):
-        moved = row[0] * x + row[1] * y + row[2] * z + np.float32(start)
-        for wavelength, size in ((55.0, 2.5), (25.0, 0.8)):
-            moved += np.float32(strength * size) * np.clip(
-                smooth_noise(rng, box.shape, box.spacing, wavelength), -2.2, 2.2
-            )
+        wave = sum(
+            np.float32(strength * size) * np.clip(smooth_noise(rng, knots.shape, knots.spacing, wavelength), -2.2, 2.2)
+            for wavelength, size in ((55.0, 2.5), (25.0, 0.8))
+        )
+        moved = resample(np.asarray(wave), knots, box)
+        moved += row[0] * x + row[1] * y + row[2] * z + np.float32(start)
         index.append(moved)
     return ndimage.map_coordinates(anatomy.labels, index, order=0, mode="nearest").astype(np.int16)
 
@@ -181,7 +219,7 @@ def _middle_of_brain(labels: Labels) -> FloatArray:
 
 
 def place_landmarks(labels: Labels, box: Box) -> FloatArray:
-    """Return the 3 x 4 affine that brings ICBM152 mm into the scan frame, by least squares over the nuclei's centres."""
+    """Return the 3 x 4 affine that brings ICBM152 mm into the scan frame, by least squares over nuclei."""
     present = [label for label in MNI_CENTRES if (labels == label).any()]
     centres = box.spacing * (np.array(ndimage.center_of_mass(labels > 0, labels, present)) - box.middle)
     known = np.column_stack([np.array([MNI_CENTRES[label] for label in present]), np.ones(len(present))])

@@ -77,10 +77,10 @@ class Microbleed:
 
 
 def core_radius(volume: float, chi: float) -> float:
-    """Return the radius in mm of a sphere of ``chi`` ppm whose void has ``volume`` mm3 at the nominal field and echo time.
+    """Return the radius in mm of a sphere of ``chi`` ppm whose void has ``volume`` mm3 at nominal field and echo time.
 
-    Signal is lost outside the sphere to where the phase turns by about 2.8 rad over a voxel (``sinc`` 0.7): the gradient
-    ``3 phi a^3/r^4`` with ``phi = 2 pi gamma b0 chi/3 TE``.
+    Signal is lost outside the sphere to where the phase turns by about 2.8 rad over a voxel (``sinc`` 0.7); the
+    gradient is ``3 phi a^3/r^4`` with ``phi = 2 pi gamma b0 chi/3 TE``.
     """
     edge = (3 * volume / (4 * np.pi)) ** (1 / 3)
     phi = 2 * np.pi * LARMOR * NOMINAL_B0 * chi * 1e-6 / 3 * NOMINAL_TE

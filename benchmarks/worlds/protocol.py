@@ -36,7 +36,7 @@ class Slices:
     def matrix(self, field_of_view: tuple[float, float]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return acquired and stored matrix for (at least) a field of view in mm; all sizes are even."""
         a0, a1 = (2 * int(np.ceil(fov / self.resolution / 2)) for fov in field_of_view)
-        s0, s1 = (2 * int(round(n * self.zero_fill / 2)) for n in (a0, a1))
+        s0, s1 = (2 * round(n * self.zero_fill / 2) for n in (a0, a1))
         return (a0, a1), (s0, s1)
 
 

@@ -13,13 +13,13 @@ from benchmarks.worlds.lesions import Microbleed, draw_microbleeds
 from benchmarks.worlds.protocol import Protocol, draw_protocol
 from benchmarks.worlds.tissue import Mixture, classes_of, draw_t1w, draw_t2star, draw_t2w, iron, weighted
 
-FINE = 0.6
+FINE = 0.7
 """mm: grid of the signal maps."""
 VISIBLE = 0.7
 """A voxel belongs to a lesion if its noise-free signal is below this share of that without the lesion."""
 IRON_DEPHASING, REFOCUSED = 0.6, 0.03
-"""Share of the static dephasing rate that finely spread iron reaches (Langkammer 2010, doi:10.1148/radiol.10100495, against
-Hallgren and Sourander), and share of R2' that a train of spin echoes leaves."""
+"""Share of the static dephasing rate that finely spread iron reaches (Langkammer 2010,
+doi:10.1148/radiol.10100495, against Hallgren and Sourander), and share of R2' that a train of spin echoes leaves."""
 T1W_ECHO_TIME, T2W_ECHO_TIME = 0.003, 0.095
 
 
@@ -130,11 +130,11 @@ def build_head(anatomy: Anatomy, turn: FloatArray, rng: np.random.Generator) -> 
     sparse = np.argwhere(brain_of(anatomy.labels)[::3, ::3, ::3]) * 3.0
     sparse = (sparse - (sparse.min(axis=0) + sparse.max(axis=0)) / 2) @ turn
     rough = 2.2 * np.abs(sparse).max(axis=0)
-    coarse = Box.covering(rough + [56, 60, 50], 1.0)
+    coarse = Box.covering(np.add(rough, [56, 60, 50]), 1.0)
     labels = deform(anatomy, coarse, turn, rng)
     where = (np.argwhere(brain_of(labels)) - coarse.middle) * coarse.spacing
     extent = 2 * np.abs(where).max(axis=0)
-    fine = Box.covering(extent + [36, 40, 26], FINE)
+    fine = Box.covering(np.add(extent, [36, 40, 26]), FINE)
     landmarks = place_landmarks(labels, coarse)
     tubes = vessels.Tubes()
     density = rng.uniform(0.5, 1.5)
@@ -162,7 +162,8 @@ def background_field(head: _Head, b0: float, direction: FloatArray) -> npt.NDArr
 def local_field(head: _Head, b0: float, direction: FloatArray) -> npt.NDArray[np.float32]:
     """Return the field of iron, veins, sinuses and calcium in Hz on the fine grid."""
     chi = resample(
-        head.iron + susceptibility.CALCIUM * head.calcium + weighted(classes_of(head.labels), {"sinus": susceptibility.VEIN}),
+        head.iron + susceptibility.CALCIUM * head.calcium
+        + weighted(classes_of(head.labels), {"sinus": susceptibility.VEIN}),
         head.coarse, head.fine,
     )  # fmt: skip
     chi += np.float32(susceptibility.VEIN) * head.tubes
@@ -174,7 +175,9 @@ def signal_maps(
 ) -> list[npt.NDArray[np.float32]]:
     """Return the signal of T1w, T2w (both with lesions) and T2* (without) before dephasing, on the fine grid."""
     contrasts = [draw_t1w(rng, protocol.b0), draw_t2w(rng, protocol.b0), draw_t2star(rng)]
-    maps = Mixture(classes_of(head.labels), head.coarse, head.fine, head.sulci).signal_maps(contrasts)
+    maps = Mixture(classes_of(head.labels), head.coarse, head.fine, head.sulci).signal_maps(
+        contrasts, [_gain(rng, head.coarse) for _ in contrasts]
+    )
     fine = head.fine
     solid = resample(head.calcium, head.coarse, fine)
     sheet = resample(head.sheets, head.coarse, fine)
@@ -194,10 +197,15 @@ def signal_maps(
         amplitude *= 1 - np.float32(0.6 if number < 2 else 1 - 0.4 * np.exp(-te * calcium_rate)) * solid
         if number < 2 and core is not None:
             amplitude *= np.exp(np.float32(-te * share) * core)
-        amplitude *= 1 + np.float32(0.02) * smooth_noise(rng, fine.shape, fine.spacing, 8.0)
-        bias = np.float32(rng.uniform(0.05, 0.16)) * smooth_noise(rng, fine.shape, fine.spacing, 130.0)
-        amplitude *= np.exp(bias)
     return maps
+
+
+def _gain(rng: np.random.Generator, coarse: Box) -> npt.NDArray[np.float32]:
+    """Return a factor for each voxel: the coil's smooth sensitivity, and tissue that is nowhere quite even."""
+    knots = Box.covering(np.array(coarse.shape) * coarse.spacing + 6, 3.0)
+    bias = rng.uniform(0.05, 0.16) * smooth_noise(rng, knots.shape, knots.spacing, 130.0)
+    uneven = 1 + 0.02 * smooth_noise(rng, knots.shape, knots.spacing, 12.0)
+    return resample((np.exp(bias) * uneven).astype(np.float32), knots, coarse)
 
 
 def _core_rate(lesions: list[Microbleed], fine: Box, b0: float) -> npt.NDArray[np.float32] | None:

@@ -135,8 +135,11 @@ class Mixture:
     fine: Box
     sulci: float = 1.0
 
-    def signal_maps(self, contrasts: list[Contrast]) -> list[npt.NDArray[np.float32]]:
-        """Return the signal of each contrast on the fine grid, tissues sharing border voxels in parts."""
+    def signal_maps(self, contrasts: list[Contrast], gains: list[FloatArray]) -> list[npt.NDArray[np.float32]]:
+        """Return the signal of each contrast on the fine grid, tissues sharing border voxels in parts.
+
+        ``gains`` holds a factor on the coarse grid for each contrast: coil, unevenness of tissue.
+        """
         total = np.full(self.fine.shape, 1e-6, np.float32)
         maps = [np.zeros(self.fine.shape, np.float32) for _ in contrasts]
         names = list(CLASSES)
@@ -154,9 +157,9 @@ class Mixture:
                     out += np.float32(share_signal) * share
                 elif group[0] == "air":
                     out += np.float32(contrast.signal["bone"]) * share
-        for out, contrast in zip(maps, contrasts, strict=True):
+        for out, contrast, gain in zip(maps, contrasts, gains, strict=True):
             out /= total
-            out *= resample(self._modulation(contrast), self.coarse, self.fine)
+            out *= resample(self._modulation(contrast) * gain, self.coarse, self.fine)
         return maps
 
     def _modulation(self, contrast: Contrast) -> npt.NDArray[np.float32]:
@@ -182,8 +185,8 @@ def iron(
     """Return the susceptibility in ppm that non-haem iron gives the nuclei, uneven within each of them.
 
     Concentrations, mg/100 g: pallidum 21, red nucleus 19, substantia nigra 18, putamen 13, dentate 10, caudate 9,
-    thalamus 5, cortex about 3 (Hallgren and Sourander 1958, doi:10.1111/j.1471-4159.1958.tb12607.x); about 0.0085 ppm for
-    each mg/100 g (Langkammer 2012, doi:10.1016/j.neuroimage.2012.05.049). ``amount`` scales all (age).
+    thalamus 5, cortex about 3 (Hallgren and Sourander 1958, doi:10.1111/j.1471-4159.1958.tb12607.x); about 0.009 ppm
+    for each mg/100 g (Langkammer 2012, doi:10.1016/j.neuroimage.2012.05.049). ``amount`` scales all (age).
     """
     per_class = {"pallidum": 0.18, "striatum": 0.085, "thalamus": 0.03, "cortex": 0.015, "hippocampus": 0.015}
     chi = weighted(classes_of(labels), per_class)
@@ -207,8 +210,8 @@ NUCLEI = (
     ((11.0, -13.0, -7.0), (3.5, 2.0, 2.0), 0.12),
     ((15.0, -57.0, -34.0), (5.5, 8.0, 4.5), 0.09),
 )
-"""Red nucleus, substantia nigra, subthalamic nucleus, dentate: centre in ICBM152 (right), half axes in mm, ppm. Places:
-Keuken 2014, doi:10.1016/j.neuroimage.2013.10.001 (midbrain), Dimitrova 2006, doi:10.1016/j.neuroimage.2005.10.030 (dentate)."""
+"""Red nucleus, substantia nigra, subthalamic nucleus, dentate: centre in ICBM152 (right), half axes in mm, ppm.
+Places: Keuken et al. 2014, NeuroImage 94:40 (midbrain); Dimitrova et al. 2006, NeuroImage 30:12 (dentate)."""
 
 
 def ellipsoid(

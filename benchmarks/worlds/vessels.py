@@ -1,8 +1,8 @@
 """Vessels, dural sheets and calcifications: what looks like a microbleed, or hides one.
 
-Veins of the white matter run straight towards the ventricles and join in trees (Okudera 1999,
-doi:10.1007/s002340050844); pial veins lie in the fluid of the sulci (Duvernoy 1981, Brain Res Bull 7:519). Calcification of
-choroid plexus, pineal gland, pallidum and dentate: Kiroglu 2010, doi:10.1148/rg.305095119 (physiological calcification).
+Veins of the white matter run straight towards the ventricles and join in trees (Okudera et al. 1999,
+Neuropathology 19:93); pial veins lie in the fluid of the sulci (Duvernoy 1981, Brain Res Bull 7:519).
+Calcification of choroid plexus, pineal gland, pallidum and dentate: Kiroglu 2010, Diagn Interv Radiol 16:189.
 """
 
 from dataclasses import dataclass, field
@@ -211,7 +211,7 @@ def sinuses(tubes: Tubes, labels: Labels, box: Box, landmarks: FloatArray) -> No
     for side in (-1, 1):
         line([(0, -98, -14), (side * 25, -92, -24), (side * 46, -75, -30), (side * 52, -52, -36)], 3.0)
     head = (labels > 0) & (labels < 500)
-    middle = int(round(float(box.indices(landmarks @ np.array([0, -20, 20, 1.0]))[0])))
+    middle = round(float(box.indices(landmarks @ np.array([0, -20, 20, 1.0]))[0]))
     plane = np.argwhere(head[middle])
     centre = box.indices(landmarks @ np.array([0, -20, 5, 1.0]))[1:]
     angles = np.arctan2(plane[:, 1] - centre[1], plane[:, 0] - centre[0])
