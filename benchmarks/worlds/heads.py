@@ -152,7 +152,8 @@ def build_skull(labels: Labels) -> Labels:
                        [CSF, BONE, FAT, BONE, FAT], 0)  # fmt: skip
     below = np.zeros_like(brain)
     floor = np.argwhere(brain)[:, 2].min() + 35  # neck and face: soft tissue below the base of the skull
-    below[:, :, :floor] = (outward[:, :, :floor] > 8.5) & (outward[:, :, :floor] <= 30)
+    under_scalp = (outward <= 14).any(axis=2, keepdims=True)
+    below[:, :, :floor] = (outward[:, :, :floor] > 8.5) & (outward[:, :, :floor] <= 45) & under_scalp
     shells[below & (shells != BONE)] = SOFT
     head = np.where(hull, inward, shells).astype(np.int16)
     box = Box(head.shape, 1.0)
