@@ -97,7 +97,6 @@ def render_group(
             not_complete=_not_complete(rows),
             looks=[_look(row, reports) for row in sorted(rows, key=_concern) if _reasons(row)],
             burden=bars(Counter(row["burden_class"] for row in good), BURDEN_CLASSES),
-            counts=bars(Counter(_count_bin(row["n_total"]) for row in good), COUNT_BINS),
             regions=bars(
                 {words(name): sum(row[f"n_{name}"] for row in good) for name in REGION_NAMES},
                 [words(name) for name in REGION_NAMES],
@@ -148,17 +147,6 @@ def _look(row: Mapping[str, Any], reports: Collection[str]) -> Look:
 def _link(row: Mapping[str, Any], reports: Collection[str]) -> str:
     name = row["participant_id"]
     return f"{quote(name)}.html#{section_anchor(_name(row))}" if name in reports else ""
-
-
-COUNT_BINS = ("0", "1", "2", "3", "4", "5-9", "10-19", "20-49", "50 or more")
-
-
-def _count_bin(count: int) -> str:
-    if count < 5:
-        return str(count)
-    return next(
-        name for most, name in ((9, "5-9"), (19, "10-19"), (49, "20-49"), (10**9, "50 or more")) if count <= most
-    )
 
 
 def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:

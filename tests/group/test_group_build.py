@@ -56,7 +56,7 @@ def test_known_counts(tmp_path):
         "volume_total": "53.5",
         "volume_cortical_gm": "13.5",
         "distribution_pattern": "mixed",
-        "burden_class": "2-4",
+        "burden_class": "2 to 4",
         "at_least_five": "false",
         "registration_passed": "true",
         "n_warnings": "0",
