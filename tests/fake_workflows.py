@@ -21,7 +21,8 @@ from mbseg_bids.workflows import anatomy, detection
 
 ROW = {
     "index": 1, "name": "CMB-001", "candidate_index": 1, "region": "deep_gm",
-    "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97, "size_class": "small", "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
+    "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97, "size_class": "small",
+    "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
     "probability_mean": 0.9, "probability_max": 0.95, "contrast_ratio": 1.6, "ratio_threshold": 1.4, "flags": "n/a",
 }  # fmt: skip
 CANDIDATE_ROW = {name: value for name, value in ROW.items() if name != "candidate_index"} | {

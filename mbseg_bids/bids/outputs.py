@@ -171,6 +171,11 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
     )
 
 
+def thumbnail_path(output_dir: Path, label: str) -> Path:
+    """Return the path of the small picture of a session that lists of sessions show."""
+    return output_dir / "figures" / f"{label}_thumbnail.jpg"
+
+
 def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
     """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
     names = [output_path(o, participant, session) for o in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))]
@@ -179,6 +184,7 @@ def remove_session_files(output_dir: Path, participant: str, session: str | None
         for ending in (".nii.gz", ".json", ".tsv"):
             (output_dir / name).with_name(stem + ending).unlink(missing_ok=True)
     (output_dir / "logs" / f"{session_label(participant, session)}_summary.json").unlink(missing_ok=True)
+    thumbnail_path(output_dir, session_label(participant, session)).unlink(missing_ok=True)
     anat = (output_dir / names[0]).parent
     remove_leftovers(anat)
     for folder in (anat, anat.parent, anat.parent.parent):

@@ -1,7 +1,7 @@
 """Burden classes of a microbleed count.
 
-The classes are those used in clinical reports and trials: 0, 1, 2 to 4, 5 to 10, more than 10. Two cut-offs are reported as
-flags of their own: at least 5 (studies of anticoagulation) and more than 10 (thrombolysis guidance).
+The classes are those used in clinical reports and trials: 0, 1, 2 to 4, 5 to 10, more than 10. Two cut-offs are
+reported as flags of their own: at least 5 (studies of anticoagulation) and more than 10 (thrombolysis guidance).
 """
 
 BURDEN_CLASSES: tuple[str, ...] = ("0", "1", "2 to 4", "5 to 10", "more than 10")

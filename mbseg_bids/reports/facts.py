@@ -205,7 +205,11 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
         figures = f"similarity {_figure(check.similarity)}, brain overlap {_figure(check.overlap)}"
         if check.passed is False:
             lesions = check.title.endswith("to T2*")
-            wrong = "lesions, regions and counts may be wrong" if lesions else "its regions, sides and template positions may be wrong"
+            wrong = (
+                "lesions, regions and counts may be wrong"
+                if lesions
+                else "its regions, sides and template positions may be wrong"
+            )
             why = f" Reason: {'; '.join(check.reasons)}." if check.reasons else ""
             failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.{why}")
         elif check.passed is None:

@@ -179,9 +179,7 @@ def _scale_bar(length: float, left: float, bottom: float, width: float) -> str:
     y, size = bottom - edge, max(1.7, width / 17)
     ends = f'x1="{left + edge:.4g}" x2="{left + edge + length:.4g}" y1="{y:.4g}" y2="{y:.4g}"'
     at = f'x="{left + edge * 1.5 + length:.4g}" y="{y + size / 3:.4g}" font-size="{size:.3g}"'
-    return (
-        f'<line class="bar-back" {ends}/><line class="bar" {ends}/><text class="mark" {at}>{length:.3g} mm</text>'
-    )
+    return f'<line class="bar-back" {ends}/><line class="bar" {ends}/><text class="mark" {at}>{length:.3g} mm</text>'
 
 
 def plane_marks(axis: int) -> tuple[str, str]:

@@ -240,7 +240,10 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
     slices = show("n_slices", 0)
     voxel = ", ".join(show(c, 0) for c in ("i", "j", "k"))
-    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}, around {voxel} (indices from 0)"
+    yield (
+        "Voxels",
+        f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}, around {voxel} (indices from 0)",
+    )
     yield from _where(row)
     certainty = row.get("certainty") or "n/a"
     if certainty != "n/a":
@@ -326,4 +329,6 @@ def _one(
         Layer("contour other", path=outline_path(np.where(around == label, 0, around))),
         Layer("contour", path=outline_path(around == label)),
     ]
-    return caption, picture(layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM, bar=BAR_MM)
+    return caption, picture(
+        layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM, bar=BAR_MM
+    )

@@ -72,8 +72,8 @@ def _on_template(cards: Sequence[Card], files: SessionFiles) -> LesionMap | None
         said = f" Not on it: {', '.join(missing)}." if missing else ""
         return LesionMap(
             [_draw(cards, voxels, glass_planes(name)[axis], brain.shape, axis, "the template") for axis in PLANES],
-            f"Seen through the template {name}: one ring a lesion with its number, as large as it or 2.5 mm in radius at "
-            f"least, dashed where the second look calls it possible only; each leads to its card.{said}",
+            f"Seen through the template {name}: one ring a lesion with its number, as large as it or 2.5 mm in "
+            f"radius at least, dashed where the second look calls it possible only; each leads to its card.{said}",
             glass=True,
         )
     return None

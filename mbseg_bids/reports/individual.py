@@ -14,7 +14,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
-from mbseg_bids.bids.files import write_text
+from mbseg_bids.bids.files import write_bytes, write_text
+from mbseg_bids.bids.outputs import thumbnail_path
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
 from mbseg_bids.contrasts import CHANNELS, TITLES
@@ -36,6 +37,7 @@ from mbseg_bids.reports.facts import (
 )
 from mbseg_bids.reports.figures import CONVENTION
 from mbseg_bids.reports.images import SessionImages, load_images
+from mbseg_bids.reports.locator import thumbnail
 from mbseg_bids.reports.overview import overview
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
@@ -108,6 +110,8 @@ class Section:
     software: list[tuple[str, str]]
     steps: list[steps.Step]
     traceback: list[str]
+    thumbnail: bytes = b""
+    """A small JPEG for lists of sessions; empty without a T2* image."""
 
 
 def build_individual_report(output_dir: Path, participant: str) -> Path:
@@ -126,12 +130,15 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
     output_dir = Path(output_dir)
     label = participant.removeprefix("sub-")
     keys = find_sessions(output_dir, label)
-    page = ""
+    page, sections = "", []
     for detail in DETAILS:
         sections = [_section(SessionFiles(output_dir, key), detail) for key in keys]
         page = render_individual(output_dir, label, sections, detail)
         if len(page.encode()) <= SIZE_LIMIT:
             break
+    for section in sections:
+        if section.thumbnail:
+            write_bytes(thumbnail_path(output_dir, section.key.prefix), section.thumbnail)
     return write_text(output_dir / f"sub-{label}.html", page)
 
 
@@ -231,6 +238,7 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         alignment=alignment,
         flickers=mosaics.flicker_sheets(images) if images else [],
         no_flickers=_without_before(images),
+        thumbnail=thumbnail(images) if images else b"",
         glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
@@ -342,7 +350,7 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
 
 
 def _methods(path: Path) -> list[tuple[str, list[str]]]:
-    """Return the boilerplate as (``heading``, ``paragraph`` or ``list``, texts); without its title, which the page has."""
+    """Return the boilerplate as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,5 +1,7 @@
 """The whole slice that a lesion lies in, with a ring where it is."""
 
+import base64
+
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
@@ -56,7 +58,9 @@ def _frame(inside: npt.NDArray[np.bool_], pixel: tuple[float, float]) -> tuple[s
     for axis, mm in enumerate(pixel):
         where = np.flatnonzero(inside.any(axis=1 - axis))
         margin, size = round(MARGIN_MM / mm), inside.shape[axis]
-        found.append(slice(max(0, where[0] - margin), min(size, where[-1] + margin + 1)) if where.size else slice(0, size))
+        found.append(
+            slice(max(0, where[0] - margin), min(size, where[-1] + margin + 1)) if where.size else slice(0, size)
+        )
     return found[0], found[1]
 
 
@@ -65,3 +69,17 @@ def _shrink(pixels: npt.NDArray[np.uint8], step: tuple[int, ...]) -> npt.NDArray
     rows, columns = (size // s for size, s in zip(pixels.shape, step, strict=True))
     part = pixels[: rows * step[0], : columns * step[1]].reshape(rows, step[0], columns, step[1])
     return np.rint(part.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def thumbnail(images: SessionImages) -> bytes:
+    """Return a small JPEG of the T2* slice with most lesion voxels, of the middle one without any."""
+    axis = images.axis
+    pixel = pixel_size(images.spacing, axis)
+    others = tuple(a for a in range(3) if a != axis)
+    weight = np.count_nonzero(images.lesions, axis=others) if images.lesions is not None else np.zeros(1)
+    index = int(weight.argmax()) if weight.any() else int(np.median(np.flatnonzero(images.extent.any(axis=others))))
+    rows, columns = _frame(to_plane(np.any(images.extent, axis=axis)), pixel)
+    step = tuple(max(1, round(1.5 / mm)) for mm in pixel)
+    plane = plane_image(images.contrasts["T2starw"], axis, index)[rows, columns]
+    grey = _shrink(to_grey(plane, images.windows["T2starw"]), step)
+    return base64.b64decode(encode_image(grey, "JPEG").partition(",")[2])

@@ -36,7 +36,9 @@ def scan_sentence(summary: Mapping[str, Any]) -> str:
     parts.append("TE not recorded" if echo is None else f"TE {1000 * echo:.3g} ms")
     spacing = [number(mm) for mm in found["spacing"]] if isinstance(found.get("spacing"), list) else []
     known = [mm for mm in spacing if mm is not None]
-    parts.append(f"voxels {' × '.join(f'{mm:.3g}' for mm in known)} mm" if len(known) == 3 else "voxel size not recorded")
+    parts.append(
+        f"voxels {' × '.join(f'{mm:.3g}' for mm in known)} mm" if len(known) == 3 else "voxel size not recorded"
+    )
     return ", ".join(parts)
 
 
@@ -58,4 +60,5 @@ def _shipped() -> frozenset[str]:
 
 
 def _date(summary: Mapping[str, Any]) -> str:
-    return (texts(summary.get("finished")) or ("date not recorded",))[0][:10]
+    said = texts(summary.get("finished"))
+    return said[0][:10] if said else "date not recorded"
