@@ -22,6 +22,8 @@ from mbseg_bids.reports.views import canonical_voxel
 
 BAR_MM = 50.0
 MARGIN_MM = 6.0
+THUMBNAIL_MM = 1.5
+"""Side of a pixel of a thumbnail."""
 
 
 def slice_of(images: SessionImages, voxel: npt.NDArray) -> tuple[int, int]:
@@ -79,7 +81,8 @@ def thumbnail(images: SessionImages) -> bytes:
     weight = np.count_nonzero(images.lesions, axis=others) if images.lesions is not None else np.zeros(1)
     index = int(weight.argmax()) if weight.any() else int(np.median(np.flatnonzero(images.extent.any(axis=others))))
     rows, columns = _frame(to_plane(np.any(images.extent, axis=axis)), pixel)
-    step = tuple(max(1, round(1.5 / mm)) for mm in pixel)
     plane = plane_image(images.contrasts["T2starw"], axis, index)[rows, columns]
-    grey = _shrink(to_grey(plane, images.windows["T2starw"]), step)
+    # The file has no pixel size: pixels must be square.
+    take = [np.arange(0, n - 0.5, THUMBNAIL_MM / mm).astype(int) for n, mm in zip(plane.shape, pixel, strict=True)]
+    grey = to_grey(plane[np.ix_(*take)], images.windows["T2starw"])
     return base64.b64decode(encode_image(grey, "JPEG").partition(",")[2])

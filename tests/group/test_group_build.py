@@ -267,7 +267,7 @@ def test_sessions_with_unlike_contrasts_are_told_apart(tmp_path):
     write_session(tmp_path, "02", images=False, summary=summary)
     result, read = table(tmp_path)
     assert read["contrasts"].tolist() == ["T2starw,T2w,T1w", "T2starw,T1w"]
-    assert "1 on T2starw, T1w; 1 on T2starw, T2w, T1w" in result.page.read_text()
+    assert "1 on T2*, T1w; 1 on T2*, T2w, T1w" in result.page.read_text()
 
 
 def test_every_lesion_of_every_session_has_a_row_that_says_whose_it_is(tmp_path):
@@ -386,7 +386,7 @@ def test_picture_of_the_prevalence_map_is_drawn_where_the_lesions_are(monkeypatc
     glass.glass_planes.cache_clear()
     here = np.ravel_multi_index((45, 20, 30), shape)  # the patient's right, behind
     found = prevalence.Prevalence("any", brain.affine, shape, {"sub-01": np.array([here])}, 1)
-    pictures = prevalence.prevalence_pictures(found)
+    pictures, _ = prevalence.prevalence_pictures(found)
     glass.glass_planes.cache_clear()
     assert len(pictures) == 3
     axial = pictures[2]

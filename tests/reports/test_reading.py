@@ -1,16 +1,21 @@
 """What a reader of a report who does not know the program must not misread."""
 
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from fake_output import SHAPE, fake_arrays, fake_summary, lesion_rows, write_session
+from PIL import Image
 
 from mbseg_bids.group.build import build_group
 from mbseg_bids.reports.gallery import ALL_PICTURES
+from mbseg_bids.reports.images import load_images
 from mbseg_bids.reports.individual import build_individual_report
+from mbseg_bids.reports.locator import locator, slice_of, thumbnail
 from mbseg_bids.reports.overview import overview, scan_sentence, weights_sentence
+from mbseg_bids.reports.session_files import SessionFiles, SessionKey
 from mbseg_bids.reports.steps import readable
 
 CITATION = "# Methods\n\nFound.\n\n# References\n\n1. Dadar M. doi:10.1/a\n2. He K. doi:10.1/b\n"
@@ -92,19 +97,17 @@ def test_shipped_weights_are_said_to_have_learned_from_simulated_scans():
     assert "simulated" not in weights_sentence({"detection": {"weights": {"name": "mine", "sha256": "0" * 64}}})
 
 
-def test_locator_numbers_the_slices_as_the_file_does(page):
-    """Stored from the top down, canonical slice k is the file's slice 23 - k."""
+def test_locator_numbers_the_slices_as_the_file_does(output, page):
+    """Stored from the top down, the canonical slice 5 is the file's slice 18 of 0 to 23."""
+    images = load_images(SessionFiles(output, SessionKey("01")))
+    assert slice_of(images, np.array([30, 40, 5])) == (SHAPE[2] - 1 - 5, SHAPE[2])
+    said = {int(index) for index in re.findall(rf"T2\*, slice \d+ of {SHAPE[2]} \(index (\d+)\)", page)}
     for row in lesion_rows(fake_arrays()):
-        index = SHAPE[2] - 1 - int(row["k"])
-        assert re.search(rf"T2\*, slice {index + 1} of {SHAPE[2]} \(index {index}\)", page)
+        assert any(abs(SHAPE[2] - 1 - int(row["k"]) - index) <= 1 for index in said)
     assert "indices count from 0" in page
 
 
 def test_locator_ring_lies_where_the_lesion_is(output):
-    from mbseg_bids.reports.images import load_images
-    from mbseg_bids.reports.locator import locator
-    from mbseg_bids.reports.session_files import SessionFiles, SessionKey
-
     images = load_images(SessionFiles(output, SessionKey("01")))
     voxel = np.rint(np.argwhere(images.lesions == 1).mean(axis=0)).astype(int)  # on the patient's left
     svg = str(locator(images, voxel, 2.5, "lesion")[1])
@@ -171,3 +174,11 @@ def test_the_printed_summary_has_every_lesion_and_the_checks(page):
     assert all(f"CMB-00{n}" in sheet for n in (1, 2, 3))
     assert sheet.count("<svg") == 3
     assert sheet.count("passed: similarity") == 3
+
+
+def test_thumbnail_has_the_shape_of_the_brain(output, page):
+    """The brain is 120 mm wide and 150 mm long; the picture has a margin of 6 mm around it."""
+    with Image.open(io.BytesIO((output / "figures" / "sub-01_thumbnail.jpg").read_bytes())) as picture:
+        width, height = picture.size
+    assert height / width == pytest.approx(162 / 132, rel=0.05)
+    assert len(thumbnail(load_images(SessionFiles(output, SessionKey("01"))))) < 20_000
