@@ -55,9 +55,10 @@ REASON_SENTENCES = {
     RATIO_RULE: "rejected by the ratio rule: not dark enough against its surroundings",
     "below_minimum_size": "passed the ratio rule, rejected by its size: smaller than the minimum",
     "above_maximum_size": "rejected by its size: larger than the maximum, a possible macrohaemorrhage, not counted",
-    "not_in_parenchyma": "passed the ratio rule, rejected by its place: less than half surrounded by brain tissue: in a "
-    "sulcus, a cistern or a ventricle",
-    "bright_core": "passed the ratio rule, rejected by its core, bright on T2w or T1w: a cavernoma, fresh blood or a vessel",
+    "not_in_parenchyma": "passed the ratio rule, rejected by its place: less than half surrounded by brain tissue, in "
+    "a sulcus, a cistern or a ventricle",
+    "bright_core": "passed the ratio rule, rejected by its core, bright on T2w or T1w: a cavernoma, fresh blood or a "
+    "vessel",
     "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
     "second_look": "passed the ratio rule, rejected by the second look: more like something else",
 }
