@@ -1,0 +1,1 @@
+"""Measurements of speed, and worlds to measure accuracy in."""

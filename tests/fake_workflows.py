@@ -15,12 +15,18 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids.errors import UnreadableDataError
+from mbseg_bids.imaging.transforms import PointField
+from mbseg_bids.interfaces.files import write_field, write_matrix
 from mbseg_bids.workflows import anatomy, detection
 
 ROW = {
-    "index": 1, "name": "CMB-001", "region": "deep_gm", "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97,
-    "size_class": "small", "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
+    "index": 1, "name": "CMB-001", "candidate_index": 1, "region": "deep_gm",
+    "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97, "size_class": "small",
+    "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
     "probability_mean": 0.9, "probability_max": 0.95, "contrast_ratio": 1.6, "ratio_threshold": 1.4, "flags": "n/a",
+}  # fmt: skip
+CANDIDATE_ROW = {name: value for name, value in ROW.items() if name != "candidate_index"} | {
+    "status": "kept", "reason": "n/a", "lesion_index": "1",
 }  # fmt: skip
 
 
@@ -65,7 +71,14 @@ class FakeAnatomy(SimpleInterface):
             raise UnreadableDataError("the T2* image is too bright", "scan again")
         files = {}
         for name in anatomy.OUTPUTS:
-            in_t1w = isdefined(self.inputs.t1w) and "t1w" in name and "det" not in name
+            if name.endswith("_to_t2star"):
+                files[name] = write_matrix(Path(runtime.cwd) / f"{name}.txt", np.eye(4))
+                continue
+            if name == "template_to_anat":
+                still = PointField(np.zeros((3, 3, 3, 3), np.float32), np.diag([50.0, 50.0, 50.0, 1.0]))
+                files[name] = write_field(Path(runtime.cwd) / f"{name}.nii.gz", still)
+                continue
+            in_t1w = isdefined(self.inputs.t1w) and "t1w" in name and "det" not in name and "native" not in name
             source = self.inputs.t1w if in_t1w else self.inputs.t2star
             kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
             image = nib.load(source)
@@ -96,8 +109,7 @@ class FakeDetection(SimpleInterface):
         lesion[2, 3, 1:3] = 1
         kinds = {name: np.float32 if "prob" in name else np.uint8 for name in detection.OUTPUTS}
         files = {n: _save_like(self.inputs.t2star, n, lesion.astype(kind), runtime.cwd) for n, kind in kinds.items()}
-        candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
-        for name, row in (("cmb_dseg_tsv", ROW), ("candidates_tsv", candidate)):
+        for name, row in (("cmb_dseg_tsv", ROW), ("candidates_tsv", CANDIDATE_ROW)):
             files[name] = str(Path(runtime.cwd) / f"{name}.tsv")
             Path(files[name]).write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
         files["result_json"] = str(Path(runtime.cwd) / "result.json")

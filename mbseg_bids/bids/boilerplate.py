@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mbseg_bids.bids.files import write_text
+from mbseg_bids.data import REFERENCES_BIB
 
 _REUSE_WORDS = {
     "aseg": "the anatomical segmentation (aseg)",
@@ -39,7 +40,7 @@ CRITERIA_REFERENCES = (
 
 
 def write_boilerplate(output_dir: Path, planned: Sequence[Mapping[str, Any]]) -> Path:
-    """Write ``logs/CITATION.md`` about all sessions in the output folder.
+    """Write ``logs/CITATION.md`` about all sessions in the output folder, and its references as ``CITATION.bib``.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ def write_boilerplate(output_dir: Path, planned: Sequence[Mapping[str, Any]]) ->
             facts[(summary["participant"], summary["session"])] = summary
         except (OSError, ValueError, KeyError, TypeError):
             continue
+    write_text(output_dir / "logs" / "CITATION.bib", REFERENCES_BIB.read_text(encoding="utf-8"))
     return write_text(output_dir / "logs" / "CITATION.md", boilerplate(list(facts.values())))
 
 

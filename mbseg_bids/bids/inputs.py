@@ -235,7 +235,7 @@ class _Query:
     def participant(self, participant: str, sessions: set[str]) -> list[Session]:
         self._left_out = defaultdict(list)
         images = {contrast: self._by_session(participant, contrast) for contrast in CONTRASTS}
-        present = {session for by_session in (*images.values(), self._left_out) for session in by_session}
+        present = {session for by_session in images.values() for session in by_session} | set(self._left_out)
         self.sessions |= {session for session in present if session}
         wanted = [s for s in present if not sessions or s in sessions]
         return [self._session(participant, s, images) for s in sorted(wanted, key=lambda s: s or "")]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata as package
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from mbseg_bids.bids.inputs import session_label
 from mbseg_bids.contrasts import CHANNELS, CONTRASTS
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.labels import REGIONS
+from mbseg_bids.imaging.template import TEMPLATE_URLS
 
 RAW = "raw"
 """Name of the input dataset in BIDS URIs, resolved by ``DatasetLinks``."""
@@ -34,6 +36,7 @@ DESCRIPTIONS = {
 _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
 _PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the brain, on the grid as acquired."
+_REGISTERED = "Registered rigidly to T2*, on its grid as acquired, standardised to 0-100 inside the brain."
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 
@@ -51,7 +54,7 @@ class Output:
     name: str
     """Name within the workflow."""
     source: tuple[str, str]
-    """Workflow (``anatomy``, ``detection``, ``in_t1w``, ``in_template``) and the field that gives the file."""
+    """Workflow (``anatomy``, ``detection``, ``placed``, ``in_t1w``, ``in_template``) and the field that gives it."""
     suffix: str
     space: str | None
     entities: Mapping[str, str] = field(default_factory=dict)
@@ -82,19 +85,17 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
             "the search mask."}, native=True),
     Output("dseg", ("detection", "cmb_dseg"), "dseg", "T2starw", {"seg": "CMB"}, {"Description": _LESIONS},
            table="lesions", native=True),
-    Output("dseg_table", ("detection", "cmb_dseg_tsv"), "dseg", "T2starw", {"seg": "CMB"}, extension=".tsv"),
+    Output("dseg_table", ("placed", "cmb_dseg_tsv"), "dseg", "T2starw", {"seg": "CMB"}, extension=".tsv"),
     Output("candidates", ("detection", "candidates_dseg"), "dseg", "T2starw", {"seg": "CMBcandidates"},
            {"Description": _CANDIDATES}, table="candidates", native=True),
-    Output("candidates_table", ("detection", "candidates_tsv"), "dseg", "T2starw", {"seg": "CMBcandidates"},
+    Output("candidates_table", ("placed", "candidates_tsv"), "dseg", "T2starw", {"seg": "CMBcandidates"},
            extension=".tsv"),
     Output("t2star", ("anatomy", "t2star_native_preproc"), "T2starw", "T2starw", {"desc": "preproc"},
            {"SkullStripped": False, "Description": _PREPROC}, ("T2starw",), native=True),
-    Output("t2w", ("anatomy", "t2w_det"), "T2w", "T2starw", {"desc": "preproc"},
-           {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
-           ("T2w", "T2starw")),
-    Output("t1w", ("anatomy", "t1w_det"), "T1w", "T2starw", {"desc": "preproc"},
-           {"SkullStripped": False, "Description": "On the detection grid, standardised to 0-100 inside the brain."},
-           ("T1w", "T2starw")),
+    Output("t2w", ("anatomy", "t2w_native_preproc"), "T2w", "T2starw", {"desc": "preproc"},
+           {"SkullStripped": False, "Description": _REGISTERED}, ("T2w", "T2starw"), native=True),
+    Output("t1w", ("anatomy", "t1w_native_preproc"), "T1w", "T2starw", {"desc": "preproc"},
+           {"SkullStripped": False, "Description": _REGISTERED}, ("T1w", "T2starw"), native=True),
     Output("brain", ("anatomy", "brain_native"), "mask", "T2starw", {"desc": "brain"},
            {"Type": "Brain", "Description": "Brain mask."}, native=True),
     Output("regions", ("anatomy", "regions_native"), "dseg", "T2starw", {"seg": "regions"},
@@ -170,6 +171,11 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
     )
 
 
+def thumbnail_path(output_dir: Path, label: str) -> Path:
+    """Return the path of the small picture of a session that lists of sessions show."""
+    return output_dir / "figures" / f"{label}_thumbnail.jpg"
+
+
 def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
     """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
     names = [output_path(o, participant, session) for o in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))]
@@ -178,6 +184,7 @@ def remove_session_files(output_dir: Path, participant: str, session: str | None
         for ending in (".nii.gz", ".json", ".tsv"):
             (output_dir / name).with_name(stem + ending).unlink(missing_ok=True)
     (output_dir / "logs" / f"{session_label(participant, session)}_summary.json").unlink(missing_ok=True)
+    thumbnail_path(output_dir, session_label(participant, session)).unlink(missing_ok=True)
     anat = (output_dir / names[0]).parent
     remove_leftovers(anat)
     for folder in (anat, anat.parent, anat.parent.parent):
@@ -207,6 +214,8 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
     reference = {"T2starw": "T2starw", "T1w": "T1w"}.get(output.space or "")
     if reference:
         metadata["SpatialReference"] = bids_uri(next(iter(images[reference])), bids_dir)
+    elif output.space in TEMPLATE_URLS:
+        metadata["SpatialReference"] = TEMPLATE_URLS[output.space]
     used = [contrast for contrast in output.contrasts if contrast in images]
     metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in used for p in images[contrast]]
     if output.source[1].startswith(("cmb_", "candidates_")):
@@ -215,7 +224,7 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
         if missing:
             metadata["Description"] += f" Found without {' and '.join(missing)}, which the session does not have."
     if output.table in ("lesions", "candidates"):
-        metadata |= describe_columns(output.table)
+        metadata |= describe_columns(output.table) | describe_columns("places")
         metadata["index"] = metadata["index"] | {"Format": "integer"}
         metadata["contrasts"] = CONTRASTS_COLUMN
     elif output.table == "regions":
@@ -255,6 +264,8 @@ def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) ->
     link = _link(bids_dir.resolve(), output_dir.resolve(), source)
     generated: dict[str, Any] = {"Name": "mbseg-bids", "Version": __version__}
     generated["Description"] = "Segmentation of cerebral microbleeds."
+    if code := _code_url():
+        generated["CodeURL"] = code
     container = os.environ.get("MBSEG_CONTAINER")  # set in the images that the project builds
     if container:
         generated["Container"] = {"Type": container.split(":", 1)[0], "Tag": container}
@@ -265,11 +276,25 @@ def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) ->
         "GeneratedBy": [generated],
         "DatasetLinks": {RAW: link},
     }
+    authors = source.get("Authors")
+    if isinstance(authors, list) and authors:
+        description["Authors"] = [str(author) for author in authors]
     if source.get("DatasetDOI"):
-        description["SourceDatasets"] = [{"URL": _doi_url(str(source["DatasetDOI"]))}]
+        doi = str(source["DatasetDOI"])
+        description["SourceDatasets"] = [{"URL": _doi_url(doi), "DOI": doi}]
     if source.get("License"):
         description["License"] = str(source["License"])
     return description
+
+
+def _code_url() -> str | None:
+    """Return where the code of the installed package is to be had, if the package says so."""
+    try:
+        urls = package.metadata("mbseg-bids").get_all("Project-URL") or []
+    except package.PackageNotFoundError:
+        return None
+    known = {name.strip().lower(): url.strip() for name, _, url in (entry.partition(",") for entry in urls)}
+    return next((known[name] for name in ("source", "repository", "homepage") if name in known), None)
 
 
 def _link(bids_dir: Path, output_dir: Path, source: Mapping[str, Any]) -> str:

@@ -33,4 +33,5 @@ def run_group(request: Request) -> str:
         result = build_group(request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None)
     for problem in result.problems:
         LOGGER.warning("%s", problem)
-    return f"group tables of {len(marks)} sessions are in {request.output_dir / 'phenotype'}"
+    number = f"{len(marks)} session{'' if len(marks) == 1 else 's'}"
+    return f"group tables of {number} are in {request.output_dir / 'phenotype'}"

@@ -1,11 +1,11 @@
 """Burden classes of a microbleed count.
 
-The classes are those used in clinical reports and trials: 0, 1, 2-4, 5-10, more than 10. Two cut-offs are reported as
-flags of their own: at least 5 (studies of anticoagulation) and more than 10 (thrombolysis guidance).
+The classes are those used in clinical reports and trials: 0, 1, 2 to 4, 5 to 10, more than 10. Two cut-offs are
+reported as flags of their own: at least 5 (studies of anticoagulation) and more than 10 (thrombolysis guidance).
 """
 
-BURDEN_CLASSES: tuple[str, ...] = ("0", "1", "2-4", "5-10", ">10")
-"""Names of the classes, in ascending order."""
+BURDEN_CLASSES: tuple[str, ...] = ("0", "1", "2 to 4", "5 to 10", "more than 10")
+"""Names of the classes, in ascending order. Spreadsheets take 2-4 and 5-10 for dates."""
 
 _LARGEST_COUNT = (0, 1, 4, 10)
 

@@ -121,7 +121,7 @@ def tabulate(
         evidence = evidence_of_survivors[label]
         flags = _flags(evidence.flags, float(measured[label]["diameter_mm"]), settings)
         row = _row(f"CMB-{new_index[label]:03d}", new_index[label], measured[label], evidence, flags)
-        lesion_rows.append(row | _judged(evidence))
+        lesion_rows.append(row | _judged(evidence) | {"candidate_index": evidence.candidate})
 
     became: dict[int, list[int]] = {label: [] for label in evidence_of_candidates}
     for label, evidence in evidence_of_survivors.items():

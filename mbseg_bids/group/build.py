@@ -8,6 +8,7 @@ from typing import Any
 
 from mbseg_bids.bids.files import write_text
 from mbseg_bids.group.columns import group_columns
+from mbseg_bids.group.index import write_index
 from mbseg_bids.group.joined import InputTables, input_sessions, read_input_tables
 from mbseg_bids.group.lesions import lesion_columns, lesion_lines
 from mbseg_bids.group.likeness import find_outliers, trusted
@@ -80,6 +81,7 @@ def build_group(output_dir: Path, bids_dir: Path | None = None) -> GroupResult:
     lesions = _write_table(output_dir, "microbleeds_lesions", of_lesions, lines, _LESIONS)
     prevalence = write_map(output_dir, on_template)
     page = write_text(output_dir / "group.html", render_group(rows, columns, problems, output_dir, on_template))
+    write_index(output_dir, rows)
     n_complete = sum(row["status"] == COMPLETE for row in rows)
     sidecar = table.with_suffix(".json")
     return GroupResult(table, sidecar, page, lesions, prevalence, len(rows), n_complete, tuple(problems))

@@ -15,14 +15,8 @@ Column = Mapping[str, Any]
 def lesion_columns(group: Mapping[str, Column]) -> dict[str, Column]:
     """Return the columns of the table with their descriptions; ``group`` describes those of the group table."""
     described: dict[str, Column] = {name: group[name] for name in _OWN}
-    described |= describe_columns("lesions")
+    described |= describe_columns("lesions") | describe_columns("places")
     described["contrasts"] = group["contrasts"]
-    for name, way in zip(TEMPLATE_COLUMNS, ("to the right", "to the front", "upwards"), strict=True):
-        described[name] = {
-            "Description": f"Position of the lesion's centroid on the template (RAS+), positive {way}; n/a where the "
-            "session has no lesions in the space of the template.",
-            "Units": "mm",
-        }
     return described
 
 
@@ -40,7 +34,8 @@ def lesion_lines(
     columns
         Columns of the table.
     places
-        (participant_id, session_id, index of the lesion) to template mm.
+        (participant_id, session_id, index of the lesion) to template mm, for tables of earlier versions, which do not
+        say where their lesions lie.
     """
     lines = []
     for result in results:
@@ -49,7 +44,7 @@ def lesion_lines(
             index = lesion["index"]
             key = (result.row["participant_id"], own["session_id"], int(float(index)) if _is_number(index) else 0)
             place = dict(zip(TEMPLATE_COLUMNS, (round(mm, 1) for mm in places.get(key, ())), strict=False))
-            row = lesion | own | place
+            row = place | lesion | own
             lines.append("\t".join(cell(row.get(name)) for name in columns))
     return lines
 

@@ -11,7 +11,7 @@ from mbseg_bids.group.rows import COMPLETE, cell
 SCAN_PARAMETERS = (
     ("t2star_sequence", ""),
     ("t2star_field_strength", "T"),
-    ("t2star_echo_time", "s echo time"),
+    ("t2star_echo_time", "ms echo time"),
     ("t2star_voxel_size_in_plane", "mm in plane"),
     ("t2star_slice_spacing", "mm slices"),
 )
@@ -55,7 +55,10 @@ def trusted(rows: Iterable[Row]) -> list[Row]:
 
 def scan_description(row: Row) -> str:
     """Return what is known of a session's T2* acquisition, in a few words."""
-    known = [f"{cell(row[name])} {unit}".strip() for name, unit in SCAN_PARAMETERS if row.get(name) is not None]
+    shown = dict(row)
+    if isinstance(echo := row.get("t2star_echo_time"), int | float):
+        shown["t2star_echo_time"] = 1000.0 * echo
+    known = [f"{cell(shown[name])} {unit}".strip() for name, unit in SCAN_PARAMETERS if row.get(name) is not None]
     return ", ".join(known) or "acquisition not recorded"
 
 

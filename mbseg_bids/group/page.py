@@ -11,8 +11,10 @@ from mbseg_bids import __version__
 from mbseg_bids.clinical.burden import BURDEN_CLASSES
 from mbseg_bids.clinical.counts import REGION_NAMES
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
+from mbseg_bids.contrasts import TITLES
 from mbseg_bids.group.likeness import likeness, site_column, summaries, trusted
-from mbseg_bids.group.prevalence import Prevalence, prevalence_pictures
+from mbseg_bids.group.plots import plots
+from mbseg_bids.group.prevalence import REACH_MM, Prevalence, colour_bar, prevalence_pictures
 from mbseg_bids.group.rows import BROKEN, COMPLETE, FAILED, MISSING, NOT_STARTED, UNFINISHED, cell
 from mbseg_bids.reports.gallery import words
 from mbseg_bids.reports.individual import DISCLAIMER, environment, script, section_anchor
@@ -24,6 +26,7 @@ SHOWN = (
     ("n_warnings", "Warnings"),
     ("outlier", "Outlier"),
     ("n_total", "Microbleeds"),
+    ("n_rejected", "Rejected"),
     ("volume_total", "Volume, mm³"),
     ("burden_class", "Burden"),
     ("distribution_pattern", "Pattern"),
@@ -31,7 +34,7 @@ SHOWN = (
     ("brain_volume", "Brain, ml"),
     ("contrasts", "Contrasts"),
     ("scanner", "Scanner"),
-    ("t2star_echo_time", "TE, s"),
+    ("t2star_echo_time", "TE, ms"),
     ("t2star_field_strength", "Field, T"),
     ("t2star_slice_spacing", "Slice spacing, mm"),
     ("anatomy_source", "Anatomy"),
@@ -83,6 +86,7 @@ def render_group(
     """Return the page. Sessions that failed a check, are not complete or stand out come first in its table."""
     counted = [row for row in rows if row["status"] == COMPLETE]
     good = trusted(rows)
+    pictures, largest = prevalence_pictures(on_template)
     site = site_column(columns)
     reports = {path.stem for path in output_dir.glob("sub-*.html")}
     return (
@@ -95,9 +99,8 @@ def render_group(
             n_lesions=sum(row["n_total"] for row in good),
             n_with=sum(row["n_total"] > 0 for row in good),
             not_complete=_not_complete(rows),
-            looks=[_look(row, reports) for row in sorted(rows, key=_concern) if _reasons(row)],
+            looks=[_look(row, reports) for row in sorted(rows, key=concern) if reasons(row)],
             burden=bars(Counter(row["burden_class"] for row in good), BURDEN_CLASSES),
-            counts=bars(Counter(_count_bin(row["n_total"]) for row in good), COUNT_BINS),
             regions=bars(
                 {words(name): sum(row[f"n_{name}"] for row in good) for name in REGION_NAMES},
                 [words(name) for name in REGION_NAMES],
@@ -106,11 +109,15 @@ def render_group(
             scanners=summaries(good, lambda row: cell(row.get("scanner"))),
             sites=summaries(good, lambda row: cell(row.get(site))) if site else [],
             site=site,
-            contrasts=sorted(Counter(cell(row.get("contrasts")) for row in good).items()),
-            map_pictures=prevalence_pictures(on_template),
+            contrasts=sorted(Counter(_shown(row, "contrasts") for row in good).items()),
+            plots=plots(good, columns),
+            map_pictures=pictures,
+            map_largest=largest,
+            map_reach=REACH_MM,
+            colour_bar=colour_bar(),
             on_template=on_template,
             headings=[title for _, title in SHOWN],
-            sessions=[_table_row(row, reports) for row in sorted(rows, key=_concern)],
+            sessions=[_table_row(row, reports) for row in sorted(rows, key=concern)],
             problems=problems,
             n_columns=len(columns),
             pattern_caveat=PATTERN_CAVEAT,
@@ -126,15 +133,16 @@ def _not_complete(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str
     found: dict[str, list[str]] = {status: [] for status in STATUS_WORDS}
     for row in rows:
         if row["status"] != COMPLETE:
-            found[row["status"]].append(_name(row))
+            found[row["status"]].append(name_of(row))
     return [(STATUS_WORDS[status], names) for status, names in found.items() if names]
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def name_of(row: Mapping[str, Any]) -> str:
+    """Return the name of a row's session: ``sub-X`` or ``sub-X_ses-Y``."""
     return "_".join(str(row[key]) for key in ("participant_id", "session_id") if row.get(key))
 
 
-def _reasons(row: Mapping[str, Any]) -> tuple[str, ...]:
+def reasons(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return why a session with results is to be looked at first."""
     reasons = ["a registration check failed"] if row.get("registration_passed") is False else []
     reasons += [OUTLIER_WORDS.get(name, name) for name in str(row.get("outlier") or "").split(",") if name]
@@ -142,23 +150,13 @@ def _reasons(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _look(row: Mapping[str, Any], reports: Collection[str]) -> Look:
-    return Look(_name(row), _link(row, reports), _reasons(row), row.get("registration_passed") is False)
+    return Look(name_of(row), link_to(row, reports), reasons(row), row.get("registration_passed") is False)
 
 
-def _link(row: Mapping[str, Any], reports: Collection[str]) -> str:
+def link_to(row: Mapping[str, Any], reports: Collection[str]) -> str:
+    """Return the address of a session within its report; nothing where its participant has none."""
     name = row["participant_id"]
-    return f"{quote(name)}.html#{section_anchor(_name(row))}" if name in reports else ""
-
-
-COUNT_BINS = ("0", "1", "2", "3", "4", "5-9", "10-19", "20-49", "50 or more")
-
-
-def _count_bin(count: int) -> str:
-    if count < 5:
-        return str(count)
-    return next(
-        name for most, name in ((9, "5-9"), (19, "10-19"), (49, "20-49"), (10**9, "50 or more")) if count <= most
-    )
+    return f"{quote(name)}.html#{section_anchor(name_of(row))}" if name in reports else ""
 
 
 def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
@@ -167,7 +165,7 @@ def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
     return [Bar(name, numbers.get(name, 0), numbers.get(name, 0) / largest) for name in order]
 
 
-def _concern(row: Mapping[str, Any]) -> int:
+def concern(row: Mapping[str, Any]) -> int:
     """Order of the page's table: failed checks, incomplete ones, outliers, the others; a stable sort keeps the rest."""
     if row.get("registration_passed") is False:
         return 0
@@ -179,7 +177,23 @@ def _concern(row: Mapping[str, Any]) -> int:
 def _table_row(row: Mapping[str, Any], reports: Collection[str]) -> dict[str, Any]:
     return {
         "participant": row["participant_id"],
-        "report": _link(row, reports),
-        "cells": [(cell(row.get(column)), type(row.get(column)) in (int, float)) for column, _ in SHOWN],
-        "level": ("failed", "attention", "outlier", "")[_concern(row)],
+        "report": link_to(row, reports),
+        "cells": [(_shown(row, column), type(row.get(column)) in (int, float)) for column, _ in SHOWN],
+        "level": ("failed", "attention", "outlier", "")[concern(row)],
     }
+
+
+def _shown(row: Mapping[str, Any], column: str) -> str:
+    """Return a cell of the page's table for reading: words instead of identifiers, milliseconds instead of seconds."""
+    value = row.get(column)
+    if column == "t2star_echo_time" and isinstance(value, float | int):
+        return f"{1000 * value:.4g}"
+    if column == "contrasts" and value:
+        return ", ".join(TITLES.get(name, name) for name in str(value).split(","))
+    if column == "registration_passed" and isinstance(value, bool):
+        return "yes" if value else "no"
+    if column in ("status", "distribution_pattern") and value:
+        return words(str(value))
+    if column == "outlier" and value:
+        return ", ".join(words(name) for name in str(value).split(","))
+    return cell(value)

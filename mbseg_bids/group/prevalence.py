@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
-from scipy import ndimage
 
 from mbseg_bids.bids.files import write_bytes, write_text
 from mbseg_bids.imaging.template import TEMPLATES
@@ -18,8 +17,8 @@ from mbseg_bids.reports.figures import PLANE_NAMES, Layer, encode_image, picture
 from mbseg_bids.reports.glass import PLANES, centroids, glass_planes, template_brain
 from mbseg_bids.reports.session_files import SessionFiles, SessionKey
 
-SMOOTHING_MM = 4.0
-"""Standard deviation of the blur of the picture; the map itself is not smoothed."""
+REACH_MM = 5.0
+"""How near to the line of sight a microbleed must lie to be seen there in the picture; the map itself is by voxel."""
 
 
 @dataclass
@@ -101,33 +100,63 @@ def write_map(output_dir: Path, found: Prevalence) -> Path | None:
     return path
 
 
-def prevalence_pictures(found: Prevalence) -> list[Markup]:
-    """Return sagittal, coronal and axial projections of the blurred map over the glass brain of the template."""
+def prevalence_pictures(found: Prevalence) -> tuple[list[Markup], float]:
+    """Return sagittal, coronal and axial views through the template, and the part that the darkest colour stands for.
+
+    The colour is the part of the participants with a microbleed within :data:`REACH_MM` of the line of sight; it means
+    the same in all three views.
+    """
     brain = template_brain(found.template) if found.voxels else None
     if brain is None or brain.shape != found.shape:
-        return []
-    values = found.values
-    pictures = []
-    for axis in PLANES:
-        plane = glass_planes(found.template)[axis]
-        spacing = [s for a, s in enumerate(brain.spacing) if a != axis]
-        seen = ndimage.gaussian_filter(values.sum(axis=axis), [SMOOTHING_MM / s for s in spacing])
-        top, left = plane.corner
-        seen = to_plane(seen)[top : top + plane.shape[0], left : left + plane.shape[1]]
-        layers = [
-            Layer("smooth", image=plane.grey),
-            Layer("smooth", image=encode_image(_heat(seen))),
-            Layer("brain", path=plane.outline),
-        ]
-        alt = f"{PLANE_NAMES[axis]} projection of where microbleeds lie, {len(found.voxels)} participants"
-        pictures.append(picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis)))
-    return pictures
+        return [], 0.0
+    views = [_seen_along(found, brain.spacing, axis) for axis in PLANES]
+    largest = max(float(view.max()) for view in views)
+    return [_view(found, view, axis, largest) for axis, view in zip(PLANES, views, strict=True)], largest
 
 
-def _heat(values: npt.NDArray) -> npt.NDArray[np.uint8]:
-    """Return RGBA from clear through yellow to dark red, by the part of the largest value."""
-    part = values / (values.max() or 1.0)
-    stops, colours = (0, 0.25, 0.6, 1), ((255, 224, 130), (255, 170, 60), (226, 60, 40), (120, 0, 38))
-    channels = [np.interp(part, stops, [colour[n] for colour in colours]) for n in range(3)]
-    opacity = np.clip(part * 5, 0, 0.85) * 255
+def _seen_along(found: Prevalence, spacing: Sequence[float], axis: int) -> npt.NDArray[np.float32]:
+    """Return the part of participants, shape of the two axes left, with a microbleed near the line along ``axis``."""
+    left = [a for a in range(3) if a != axis]
+    shape = [found.shape[a] for a in left]
+    reach = [int(REACH_MM / spacing[a]) for a in left]
+    disc = np.indices([2 * r + 1 for r in reach]).reshape(2, -1).T - reach
+    disc = disc[np.linalg.norm(disc * [spacing[a] for a in left], axis=1) <= REACH_MM]
+    total = np.zeros(shape, np.float32)
+    for voxels in found.voxels.values():
+        index = np.stack(np.unravel_index(voxels, found.shape))[left].T
+        if not len(index):
+            continue
+        near = (np.unique(index, axis=0)[:, None] + disc).reshape(-1, 2)
+        near = np.unique(near[((near >= 0) & (near < shape)).all(axis=1)], axis=0)
+        total[near[:, 0], near[:, 1]] += 1
+    return total / np.float32(max(1, len(found.voxels)))
+
+
+def _view(found: Prevalence, seen: npt.NDArray, axis: int, largest: float) -> Markup:
+    plane = glass_planes(found.template)[axis]
+    top, left = plane.corner
+    part = to_plane(seen)[top : top + plane.shape[0], left : left + plane.shape[1]] / (largest or 1.0)
+    layers = [
+        Layer("smooth", image=plane.grey),
+        Layer("smooth", image=encode_image(_heat(part))),
+        Layer("brain", path=plane.outline),
+    ]
+    alt = f"{PLANE_NAMES[axis]} view of where microbleeds lie, {len(found.voxels)} participants"
+    return picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis))
+
+
+_STOPS = (0, 0.25, 0.6, 1)
+_COLOURS = ((255, 224, 130), (255, 170, 60), (226, 60, 40), (120, 0, 38))
+
+
+def colour_bar() -> str:
+    """Return the colours of the map as a CSS gradient from none to the largest part."""
+    stops = [f"rgb{colour} {100 * stop:.0f}%" for stop, colour in zip(_STOPS, _COLOURS, strict=True)]
+    return f"linear-gradient(to right, {', '.join(stops)})"
+
+
+def _heat(part: npt.NDArray) -> npt.NDArray[np.uint8]:
+    """Return RGBA from clear through yellow to dark red, by the part of the largest value, 0 to 1."""
+    channels = [np.interp(part, _STOPS, [colour[n] for colour in _COLOURS]) for n in range(3)]
+    opacity = np.where(part > 0, 0.85, 0) * 255
     return np.stack([*channels, opacity], axis=-1).astype(np.uint8)

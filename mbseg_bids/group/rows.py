@@ -8,6 +8,7 @@ from typing import Any
 
 from mbseg_bids.clinical.burden import at_least_five, more_than_ten
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
+from mbseg_bids.group.quality import quality_cells
 from mbseg_bids.reports.facts import (
     RegistrationCheck,
     all_warnings,
@@ -62,12 +63,13 @@ class SessionResult:
 def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
     """Read what a session left; nothing missing or broken stops it."""
     files = SessionFiles(output_dir, key)
-    status, lesions, counts, problems = _read_counts(files)
+    status, lesions, candidates, counts, problems = _read_counts(files)
     if status == FAILED:
         row = name_cells(key) | {"status": status}
         return SessionResult(row, [], [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
     summary = files.summary()
     row = name_cells(key) | {"status": status} | (_count_cells(counts) if counts else {})
+    row |= _candidate_cells(candidates) | quality_cells(summary)
     row |= _fact_cells(summary) | _scan_cells(summary, files)
     problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]
     return SessionResult(row, lesions, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
@@ -83,8 +85,11 @@ def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:
     return [check for check in registration_checks(summary) if check.passed is False]
 
 
-def _read_counts(files: SessionFiles) -> tuple[str, list[dict[str, str]], LesionCounts | None, list[str]]:
-    """Return status, rows of the lesion table, counts, and sentences about what is wrong."""
+_Rows = list[dict[str, str]]
+
+
+def _read_counts(files: SessionFiles) -> tuple[str, _Rows, _Rows | None, LesionCounts | None, list[str]]:
+    """Return status, rows of both tables, counts, and sentences about what is wrong."""
     path = files.find(TABLE)
     if path is None:
         if failure := files.failure():
@@ -93,19 +98,26 @@ def _read_counts(files: SessionFiles) -> tuple[str, list[dict[str, str]], Lesion
                 FAILED,
                 [],
                 None,
+                None,
                 [f"failed {step}: {str(failure.get('error') or 'reason not recorded').rstrip('.')}."],
             )
         running = " Its run is at work, or was stopped." if files.at_work else ""
-        return MISSING, [], None, [f"there is no lesion table.{running}"]
+        return MISSING, [], None, None, [f"there is no lesion table.{running}"]
     try:
         lesions = read_tsv(path, LESION_COLUMNS)
-        candidates = files.table(CANDIDATES_TABLE, CANDIDATE_COLUMNS, "table of candidates") or []
-        counts = count_lesions(lesions, candidates)
+        candidates = files.table(CANDIDATES_TABLE, CANDIDATE_COLUMNS, "table of candidates")
+        counts = count_lesions(lesions, candidates or [])
     except (OSError, ValueError) as error:
-        return BROKEN, [], None, [f"the lesion table cannot be read: {one_line(error)}."]
+        return BROKEN, [], None, None, [f"the lesion table cannot be read: {one_line(error)}."]
     if not files.finished:
-        return UNFINISHED, lesions, counts, ["not marked as finished: still running, or failed. Its counts may be old."]
-    return COMPLETE, lesions, counts, []
+        return (
+            UNFINISHED,
+            lesions,
+            candidates,
+            counts,
+            ["not marked as finished: still running, or failed. Its counts may be old."],
+        )
+    return COMPLETE, lesions, candidates, counts, []
 
 
 def _count_cells(counts: LesionCounts) -> dict[str, Any]:
@@ -119,6 +131,13 @@ def _count_cells(counts: LesionCounts) -> dict[str, Any]:
         | {"distribution_pattern": counts.pattern, "burden_class": counts.burden}
         | {"at_least_five": at_least_five(counts.total), "more_than_ten": more_than_ten(counts.total)}
     )
+
+
+def _candidate_cells(candidates: _Rows | None) -> dict[str, int | None]:
+    """Return how many candidates there were and how many were rejected; nothing where that is not known."""
+    if candidates is None:
+        return {"n_candidates": None, "n_rejected": None}
+    return {"n_candidates": len(candidates), "n_rejected": sum(row.get("status") == "rejected" for row in candidates)}
 
 
 def _fact_cells(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,6 +200,28 @@ def _cleaned(t1w: Volume) -> tuple[npt.NDArray[np.float32], list[str]]:
     return t1w.data, []
 
 
+def contrasts_on_native(
+    others: dict[str, tuple[Volume, npt.NDArray[np.float64]]], t2star: Volume, brain: npt.NDArray[np.bool_]
+) -> dict[str, Volume]:
+    """Bring the other contrasts to the native T2* grid, in one interpolation, 0-100 inside the brain; 0 where they end.
+
+    Parameters
+    ----------
+    others
+        Name -> (bias-corrected image, transform of its points to T2* points).
+    t2star
+        Gives the grid: its shape, affine and order of axes.
+    brain
+        On that grid.
+    """
+    grid = Grid(t2star.shape, t2star.affine)
+    found = {}
+    for name, (image, transform) in others.items():
+        there = resample(image, grid, [np.linalg.inv(transform)])
+        found[name] = t2star.with_data(standardise(there.data, brain))
+    return found
+
+
 def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray[np.bool_], bool]:
     """Outline the brain; where it is only a help, fall back on the head."""
     try:

@@ -20,6 +20,14 @@ TEMPLATES = (DEFAULT_TEMPLATE, "MNI152NLin2009cAsym")
 """BIDS names of the spaces. Both are ICBM152 averages in the same millimetre frame."""
 
 
+TEMPLATE_URLS = {
+    DEFAULT_TEMPLATE: "https://www.bic.mni.mcgill.ca/~vfonov/icbm/2009/mni_icbm152_nlin_sym_09a_nifti.zip",
+    "MNI152NLin2009cAsym": "https://templateflow.s3.amazonaws.com/tpl-MNI152NLin2009cAsym/"
+    "tpl-MNI152NLin2009cAsym_res-01_desc-brain_T1w.nii.gz",
+}
+"""Where each template is to be had; written beside what lies on it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Template:
     """A T1w average without the skull.

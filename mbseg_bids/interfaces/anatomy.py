@@ -250,6 +250,8 @@ class _AssembleOutputSpec(TraitedSpec):
     atlas_det = File(exists=True, desc="FreeSurfer numbers of the region atlas, detection grid")
     t2star_native_preproc = File(exists=True, desc="T2*, native grid, 0-100")
     brain_native = File(exists=True, desc="brain mask, native T2* grid")
+    t2w_native_preproc = File(exists=True, desc="T2w, native T2* grid, 0-100")
+    t1w_native_preproc = File(exists=True, desc="T1w, native T2* grid, 0-100")
     regions_native = File(exists=True, desc="regions, native T2* grid")
     record = traits.Dict(desc="seconds, warnings, the grid")
 
@@ -265,7 +267,7 @@ class AssembleDetectionGrid(SimpleInterface):
 
         from mbseg_bids.imaging.contrast_order import contrast_warnings, measure_contrasts
         from mbseg_bids.imaging.intensity import standardise
-        from mbseg_bids.imaging.preparation import assemble, labels_on_native
+        from mbseg_bids.imaging.preparation import assemble, contrasts_on_native, labels_on_native
         from mbseg_bids.imaging.template import load_region_atlas
         from mbseg_bids.imaging.transforms import Transform, resample
         from mbseg_bids.interfaces.files import read_field, read_matrix, read_volume, write_volume
@@ -298,6 +300,8 @@ class AssembleDetectionGrid(SimpleInterface):
             "brain_native": native_brain,
             "regions_native": native_regions,
         }
+        moved = contrasts_on_native(others, t2star, native_brain.data > 0)
+        native |= {f"{name}_native_preproc": volume for name, volume in moved.items()}
         for name, volume in native.items():
             self._results[name] = write_volume(folder / f"{name}.nii.gz", volume, inputs.t2star)
         self._results["record"] = {

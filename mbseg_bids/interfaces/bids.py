@@ -4,6 +4,7 @@ import gzip
 import json
 import struct
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nibabel as nib
@@ -97,6 +98,7 @@ class FinishSession(SimpleInterface):
     def _run_interface(self, runtime):
         output_dir = Path(self.inputs.output_dir)
         summary = dict(self.inputs.facts)
+        summary["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         summary["warnings"] = list(summary.get("warnings", []))
         summary["durations"] = {}
         for part in ("anatomy", "detection"):

@@ -76,7 +76,7 @@ def read_case(scan: ScanFiles) -> LabelledCase:
     brain = to_detection_grid(brain_native, grid, order=0).data > 0
     regions = to_detection_grid(regions_native, grid, order=0).data
     contrasts = [standardise(to_detection_grid(t2star, grid).data, brain)]
-    contrasts += [_on_grid(path, grid) for path in (scan.t2w, scan.t1w)]
+    contrasts += [_on_grid(path, grid, t2star) for path in (scan.t2w, scan.t1w)]
     lesions, volumes = _lesions(scan, t2star, grid)
     warnings = [f"no {name}" for name, path in (("T2w", scan.t2w), ("T1w", scan.t1w)) if path is None]
     outside = sorted(set(np.unique(lesions).tolist()) - {0} - set(np.unique(lesions[brain]).tolist()))
@@ -132,15 +132,14 @@ def _numbered(scan: ScanFiles, path: Path, t2star: Volume) -> npt.NDArray[np.int
     return find_components(whole > 0, t2star.affine)
 
 
-def _on_grid(path: Path | None, grid: Grid) -> npt.NDArray[np.float32]:
+def _on_grid(path: Path | None, grid: Grid, t2star: Volume) -> npt.NDArray[np.float32]:
     if path is None:
         return np.zeros(grid.shape, np.float32)
     volume = _read(path)
     if volume.shape != tuple(grid.shape) or not np.allclose(volume.affine, grid.affine, atol=SAME_AFFINE):
-        raise UnreadableDataError(
-            f"{path} is not on the detection grid of its T2*-weighted image: shape {volume.shape}, not {grid.shape}",
-            "run mbseg-bids again on this session",
-        )
+        # Earlier versions wrote these contrasts on the detection grid.
+        _check_grid(path, volume, path.with_name("its T2*-weighted image"), t2star)
+        volume = to_detection_grid(volume, grid)
     return np.clip(np.nan_to_num(volume.data), 0, 100).astype(np.float32)
 
 

@@ -6,7 +6,7 @@ noise of the scan shrinks with the signal it sits on: inside a planted lesion it
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -210,7 +210,7 @@ def _place(
         if _crowded(centre, target or SIZE_RANGE[0], others):
             continue
         # The scale that fits at one place fits about as well at the next.
-        known = {} if fitted is None else {"scale": fitted.scale, "steps": 1}
+        known: dict[str, Any] = {} if fitted is None else {"scale": fitted.scale, "steps": 1}
         drawn = sized_microbleed(centre, seed, target, site.t2star, acquisition, **known)
         fitted = drawn or fitted
         if drawn is None or _crowded(centre, drawn.diameter, others) or not _countable(site, drawn):

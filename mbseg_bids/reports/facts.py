@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.contrasts import CHANNELS
+from mbseg_bids.imaging import registration_check, template_registration
 from mbseg_bids.reports.session_files import number
 
 FAILED, ATTENTION, PASSED = "failed", "attention", "passed"
@@ -27,6 +28,22 @@ class RegistrationCheck:
     reasons: tuple[str, ...] = ()
     transform: npt.NDArray[np.float64] | None = None
     """Rigid, 4 x 4: points of the moving image to points of T2*, RAS+ mm."""
+    advantage: float | None = None
+    """Part by which the similarity falls when the image is moved; only rigid registrations have one."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What was measured, each with the mark from which it passes."""
+        if self.title.endswith("template"):
+            return (
+                _marked("similarity", self.similarity, template_registration.MINIMUM_CORRELATION),
+                _marked("brain overlap", self.overlap, template_registration.MINIMUM_OVERLAP),
+            )
+        said = [f"similarity {_figure(self.similarity)}"]
+        if self.advantage is not None:
+            least = registration_check.MINIMUM_ADVANTAGE
+            said = [f"{said[0]}, {self.advantage:.0%} better than moved (passes from {least:.0%})"]
+        return (*said, _marked("brain overlap", self.overlap, registration_check.MINIMUM_OVERLAP))
 
     @property
     def turn(self) -> float | None:
@@ -78,7 +95,7 @@ class Verdict:
         if self.level == ATTENTION:
             n = len(self.warnings)
             return f"Look before use: {n} warning{'s' if n > 1 else ''}"
-        return "All checks passed"
+        return "Registration checks passed"
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -108,6 +125,7 @@ def registration_checks(summary: Mapping[str, Any]) -> tuple[RegistrationCheck, 
             bool(check.get("retried")),
             texts(check.get("reasons")),
             _matrix(check.get("transform")),
+            number(check.get("advantage")),
         )
         for name, check in ((name, mapping(check)) for name, check in checks.items())
     )
@@ -187,7 +205,11 @@ def judge(summary: Mapping[str, Any], problems: Sequence[str], *, table_found: b
         figures = f"similarity {_figure(check.similarity)}, brain overlap {_figure(check.overlap)}"
         if check.passed is False:
             lesions = check.title.endswith("to T2*")
-            wrong = "lesions, regions and counts may be wrong" if lesions else "its regions may be wrong"
+            wrong = (
+                "lesions, regions and counts may be wrong"
+                if lesions
+                else "its regions, sides and template positions may be wrong"
+            )
             why = f" Reason: {'; '.join(check.reasons)}." if check.reasons else ""
             failures.append(f"{check.title} registration failed its check ({figures}): {wrong}.{why}")
         elif check.passed is None:
@@ -219,6 +241,10 @@ def judge_failure(failure: Mapping[str, Any]) -> Verdict:
 
 def _figure(value: float | None) -> str:
     return "not known" if value is None else f"{value:.2f}"
+
+
+def _marked(name: str, value: float | None, least: float) -> str:
+    return f"{name} {_figure(value)} (passes from {least:.2f})"
 
 
 def anatomy_source(summary: Mapping[str, Any]) -> str:

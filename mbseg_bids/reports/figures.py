@@ -124,6 +124,7 @@ def picture(
     marks: tuple[str, str] | None = None,
     extra: str = "",
     field: float | None = None,
+    bar: float | None = None,
 ) -> Markup:
     """Put layers of equal size into one SVG, drawn in millimetres.
 
@@ -141,6 +142,8 @@ def picture(
         More SVG, in mm, put on top.
     field
         Side, in mm, of the square in the middle that is shown; everything, if not given.
+    bar
+        Length of a scale bar at the lower left, in mm; none, if not given.
     """
     height, width = shape[0] * pixel[0], shape[1] * pixel[1]
     seen = (width, height) if field is None else (field, field)
@@ -165,7 +168,18 @@ def picture(
         parts.append(f'<text class="mark" x="{left + size * 0.3:.4g}" {at}>{escape(marks[0])}</text>')
         right = left + seen[0] - size * 0.3
         parts.append(f'<text class="mark" text-anchor="end" x="{right:.4g}" {at}>{escape(marks[1])}</text>')
+    if bar:
+        parts.append(_scale_bar(bar, left, top + seen[1], seen[0]))
     return Markup("".join([*parts, extra, "</svg>"]))
+
+
+def _scale_bar(length: float, left: float, bottom: float, width: float) -> str:
+    """Return a bar of so many mm with its length beside it, at the lower left of a picture of this width."""
+    edge = width / 20
+    y, size = bottom - edge, max(1.7, width / 17)
+    ends = f'x1="{left + edge:.4g}" x2="{left + edge + length:.4g}" y1="{y:.4g}" y2="{y:.4g}"'
+    at = f'x="{left + edge * 1.5 + length:.4g}" y="{y + size / 3:.4g}" font-size="{size:.3g}"'
+    return f'<line class="bar-back" {ends}/><line class="bar" {ends}/><text class="mark" {at}>{length:.3g} mm</text>'
 
 
 def plane_marks(axis: int) -> tuple[str, str]:

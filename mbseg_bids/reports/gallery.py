@@ -26,6 +26,7 @@ from mbseg_bids.reports.figures import (
     to_plane,
 )
 from mbseg_bids.reports.images import SessionImages, voxels_of
+from mbseg_bids.reports.locator import locator, slice_of
 from mbseg_bids.reports.session_files import number
 from mbseg_bids.reports.views import canonical_voxel
 
@@ -34,8 +35,12 @@ FIELD_MM = 30.0
 PROJECTION_MM = 10.0
 """Thickness of the slab of the minimum intensity projection; at least the two neighbouring slices."""
 MINIMUM_RING_MM = 2.5
-ALL_PICTURES = 10
-"""Of a lesion: three planes of three contrasts, and the projection."""
+BAR_MM = 5.0
+"""Length of the scale bar of a lesion's picture."""
+ALL_PICTURES = 11
+"""Of a lesion: three planes of three contrasts, the projection, and the whole slice."""
+RATIO_RULE = "intensity_ratio"
+"""Reason of the candidates that the ratio rule rejected; all others passed it."""
 
 FLAG_SENTENCES = {
     "below_minimum_size": "smaller than the least size of a microbleed (2 mm)",
@@ -47,13 +52,15 @@ FLAG_SENTENCES = {
     "split": "one candidate that fell apart into several lesions",
 }
 REASON_SENTENCES = {
-    "intensity_ratio": "not dark enough against its surroundings (intensity ratio)",
-    "below_minimum_size": "smaller than the minimum size",
-    "above_maximum_size": "larger than the maximum size: possible macrohaemorrhage, not counted",
-    "not_in_parenchyma": "less than half surrounded by brain tissue: in a sulcus, a cistern or a ventricle",
-    "bright_core": "its core is bright on T2w or T1w: a cavernoma, fresh blood or a vessel",
-    "continues_as_vessel": "a dark line goes on at both sides of it: a vessel",
-    "second_look": "more like something else (second look)",
+    RATIO_RULE: "rejected by the ratio rule: not dark enough against its surroundings",
+    "below_minimum_size": "passed the ratio rule, rejected by its size: smaller than the minimum",
+    "above_maximum_size": "rejected by its size: larger than the maximum, a possible macrohaemorrhage, not counted",
+    "not_in_parenchyma": "passed the ratio rule, rejected by its place: less than half surrounded by brain tissue, in "
+    "a sulcus, a cistern or a ventricle",
+    "bright_core": "passed the ratio rule, rejected by its core, bright on T2w or T1w: a cavernoma, fresh blood or a "
+    "vessel",
+    "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
+    "second_look": "passed the ratio rule, rejected by the second look: more like something else",
 }
 _CRITERION_FACTS = {
     "not_in_parenchyma": ("Brain tissue around it", ("parenchyma_share",)),
@@ -96,6 +103,12 @@ class Card:
     """What the second look says: definite, possible, or nothing."""
     radius: float = MINIMUM_RING_MM
     """Of its ring on the map, mm."""
+    side: str = ""
+    """Left, right, midline, or nothing where it is not known."""
+    diameter: str = "n/a"
+    """With its unit."""
+    slice: str = ""
+    """Its slice on T2*, counted from 1."""
 
 
 def words(name: str) -> str:
@@ -111,13 +124,24 @@ def lesion_cards(
 
 
 def rejected_cards(
-    rows: Iterable[Mapping[str, str]], images: SessionImages | None, *, prefix: str, with_pictures: int
+    rows: Iterable[Mapping[str, str]],
+    images: SessionImages | None,
+    *,
+    prefix: str,
+    with_pictures: int,
+    n_pictures: int = ALL_PICTURES,
 ) -> list[Card]:
-    """Return one card a rejected candidate, likeliest lesion first; only the first ``with_pictures`` have a picture."""
+    """Return one card a rejected candidate, likeliest lesion first; only the first ``with_pictures`` have pictures."""
     rejected = [row for row in rows if row.get("status") == "rejected"]
     rejected.sort(key=lambda row: -(number(row.get("lesion_probability")) or 0.0))
     return [
-        _card(row, images if n < with_pictures else None, f"{prefix}-rejected", candidate=True)
+        _card(
+            row,
+            images if n < with_pictures else None,
+            f"{prefix}-rejected",
+            n_pictures=n_pictures,
+            candidate=True,
+        )
         for n, row in enumerate(rejected)
     ]
 
@@ -138,11 +162,11 @@ def _card(
         labels = images.candidates if candidate else images.lesions
         shown = labels if labels is not None else np.zeros(images.canonical.shape, np.int8)
         alt = f"{name}, {words(row.get('region', ''))}"
-        pictures = tuple(islice(_pictures(images, shown, label, voxel, alt), n_pictures))
+        pictures = tuple(islice(_pictures(images, shown, label, voxel, alt, _radius(row)), n_pictures))
     remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
     if candidate:
         reason = row.get("reason") or "no reason given"
-        remarks.insert(0, REASON_SENTENCES.get(reason, words(reason)))
+        remarks.insert(0, REASON_SENTENCES.get(reason, f"rejected: {words(reason)}"))
         against = row.get("evidence_against") or "n/a"
         if reason == "second_look" and against != "n/a":
             remarks.insert(1, f"most against it: {AGAINST_SENTENCES.get(against, words(against))}")
@@ -157,8 +181,21 @@ def _card(
         voxel=voxel,
         label=label,
         certainty=row.get("certainty") or "",
-        radius=min(10.0, max(MINIMUM_RING_MM, (number(row.get("diameter_mm")) or 0.0) / 2)),
+        radius=_radius(row),
+        side=_known(row, "side"),
+        diameter=_show(row, "diameter_mm", 1, " mm"),
+        slice="" if voxel is None or images is None else str(slice_of(images, voxel)[0] + 1),
     )
+
+
+def _radius(row: Mapping[str, str]) -> float:
+    """Return the radius of a lesion's ring, mm."""
+    return min(10.0, max(MINIMUM_RING_MM, (number(row.get("diameter_mm")) or 0.0) / 2))
+
+
+def _known(row: Mapping[str, str], column: str) -> str:
+    """Return a cell; nothing for ``n/a`` and for a table that does not have the column."""
+    return "" if row.get(column, "n/a") == "n/a" else row[column]
 
 
 def _show(row: Mapping[str, str], column: str, digits: int, unit: str = "") -> str:
@@ -172,10 +209,26 @@ def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         yield "Lesion probability", _show(row, "lesion_probability", 2)
     if column := _CRITERION_FACTS.get(row.get("reason") or ""):
         yield column[0], ", ".join(_show(row, name, 2) for name in column[1])
-    yield "Contrast ratio", f"{_show(row, 'contrast_ratio', 2)} (needs {_show(row, 'ratio_threshold', 2)})"
+    yield "Contrast ratio", _ratio(row)
+    yield from _where(row)
     yield "Network", f"{_show(row, 'probability_max', 2)} at most"
     yield "Diameter", _show(row, "diameter_mm", 1, " mm")
-    yield "Voxel", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
+    yield "Voxel, from 0", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
+
+
+def _ratio(row: Mapping[str, str]) -> str:
+    """Return a candidate's contrast ratio, and whether the rule that goes by it let it pass."""
+    ratio, least = _show(row, "contrast_ratio", 2), _show(row, "ratio_threshold", 2)
+    if row.get("reason") == RATIO_RULE:
+        return f"{ratio}: failed the ratio rule ({least} or more at every border voxel)"
+    return f"{ratio}: passed the ratio rule ({least} or more)"
+
+
+def _where(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield side and template position, where the table has them."""
+    if side := _known(row, "side"):
+        place = ", ".join(_show(row, f"{axis}_template_mm", 0) for axis in "xyz")
+        yield "Side", f"{side} (template {place} mm)"
 
 
 def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -188,7 +241,11 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield "Size", size + (f" ({row['size_class']})" if row.get("size_class", "n/a") != "n/a" else "")
     slices = show("n_slices", 0)
     voxel = ", ".join(show(c, 0) for c in ("i", "j", "k"))
-    yield "Voxels", f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}, around {voxel}"
+    yield (
+        "Voxels",
+        f"{show('n_voxels', 0)} in {slices} slice{'' if slices == '1' else 's'}, around {voxel} (indices from 0)",
+    )
+    yield from _where(row)
     certainty = row.get("certainty") or "n/a"
     if certainty != "n/a":
         yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
@@ -218,9 +275,9 @@ def _anchor_voxel(
 
 
 def _pictures(
-    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str
+    images: SessionImages, labels: npt.NDArray, label: int, voxel: npt.NDArray, alt: str, radius: float
 ) -> Iterable[tuple[str, Markup]]:
-    """Yield (caption, picture): T2* in the slice plane and its projection, then every other plane of every contrast."""
+    """Yield (caption, picture): T2* in the slice plane, its projection, the whole slice, then every other plane."""
     planes = [images.axis, *(a for a in (2, 1, 0) if a != images.axis)]
 
     def view(name: str, axis: int) -> tuple[str, Markup]:
@@ -229,6 +286,7 @@ def _pictures(
 
     yield view("T2starw", planes[0])
     yield _projection(images, labels, label, voxel, alt)
+    yield locator(images, voxel, radius, alt)
     # by rows of four: one more plane of T2*, and the three planes of T2w; then the same with T1w
     for other, name in zip(planes[1:], ("T2w", "T1w"), strict=True):
         yield view("T2starw", other)
@@ -272,4 +330,6 @@ def _one(
         Layer("contour other", path=outline_path(np.where(around == label, 0, around))),
         Layer("contour", path=outline_path(around == label)),
     ]
-    return caption, picture(layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM)
+    return caption, picture(
+        layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM, bar=BAR_MM
+    )

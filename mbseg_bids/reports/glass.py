@@ -72,8 +72,8 @@ def _on_template(cards: Sequence[Card], files: SessionFiles) -> LesionMap | None
         said = f" Not on it: {', '.join(missing)}." if missing else ""
         return LesionMap(
             [_draw(cards, voxels, glass_planes(name)[axis], brain.shape, axis, "the template") for axis in PLANES],
-            f"Seen through the template {name}: one ring a lesion, as large as it or 2.5 mm in radius at least, "
-            f"dashed where the second look calls it possible only; each leads to its card.{said}",
+            f"Seen through the template {name}: one ring a lesion with its number, as large as it or 2.5 mm in "
+            f"radius at least, dashed where the second look calls it possible only; each leads to its card.{said}",
             glass=True,
         )
     return None
@@ -88,7 +88,7 @@ def _on_scan(cards: Sequence[Card], images: SessionImages) -> LesionMap:
             for axis in PLANES
         ],
         "Mean of T2* through the brain in three directions, as there are no lesions on the template; one ring a "
-        "lesion, linked to its card.",
+        "lesion with its number, linked to its card.",
         glass=False,
     )
 
@@ -168,7 +168,9 @@ def _draw(
         css = "ring possible" if card.certainty == "possible" else "ring"
         rings.append(
             f'<a href="#{escape(card.anchor)}"><circle class="{css}" cx="{x:.4g}" cy="{y:.4g}" r="{card.radius:.3g}">'
-            f"<title>{escape(card.name)}, {escape(card.region)}</title></circle></a>"
+            f"<title>{escape(card.name)}, {escape(card.region)}</title></circle>"
+            f'<text class="ring-number" x="{x + card.radius * 0.8 + 0.8:.4g}" y="{y - card.radius * 0.8:.4g}">'
+            f"{card.label}</text></a>"
         )
     alt = f"{PLANE_NAMES[axis]} projection of {on} with {len(rings)} lesions"
     return picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis), "".join(rings))

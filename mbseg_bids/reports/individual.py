@@ -14,7 +14,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
-from mbseg_bids.bids.files import write_text
+from mbseg_bids.bids.files import write_bytes, write_text
+from mbseg_bids.bids.outputs import thumbnail_path
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
 from mbseg_bids.contrasts import CHANNELS, TITLES
@@ -36,6 +37,8 @@ from mbseg_bids.reports.facts import (
 )
 from mbseg_bids.reports.figures import CONVENTION
 from mbseg_bids.reports.images import SessionImages, load_images
+from mbseg_bids.reports.locator import thumbnail
+from mbseg_bids.reports.overview import overview
 from mbseg_bids.reports.planted import planted_page
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
@@ -58,14 +61,18 @@ class Detail:
 
     lesion_pictures: int
     rejected_pictures: int
+    """Rejected candidates that have any."""
+    each_rejected: int = 1
+    """Pictures of each of these."""
     said: str = ""
 
 
 DETAILS = (
-    Detail(gallery.ALL_PICTURES, 150),
-    Detail(2, 80, "To keep this file small, each lesion has two pictures: T2* and its projection."),
-    Detail(1, 40, "To keep this file small, each lesion has one picture only."),
-    Detail(1, 0, "To keep this file small, each lesion has one picture and rejected candidates have none."),
+    Detail(gallery.ALL_PICTURES, 150, gallery.ALL_PICTURES),
+    Detail(gallery.ALL_PICTURES, 150, 1, "To keep this file small, rejected candidates have one picture each."),
+    Detail(3, 80, 1, "To keep this file small, each lesion has three pictures: T2*, its projection, the whole slice."),
+    Detail(1, 40, 1, "To keep this file small, each lesion has one picture only."),
+    Detail(1, 0, 1, "To keep this file small, each lesion has one picture and rejected candidates have none."),
 )
 """From the richest report to the smallest."""
 
@@ -93,6 +100,8 @@ class Section:
     masks: list[mosaics.Sheet]
     contrasts: str
     """Which contrasts there were and which not, for the first screen."""
+    overview: list[tuple[str, str]]
+    """Scan, date, preset and weights, for the first screen."""
     inputs: list[tuple[str, str, str, str]]
     anatomy_source: str
     region_ml: Mapping[str, float]
@@ -102,6 +111,8 @@ class Section:
     software: list[tuple[str, str]]
     steps: list[steps.Step]
     traceback: list[str]
+    thumbnail: bytes = b""
+    """A small JPEG for lists of sessions; empty without a T2* image."""
 
 
 def build_individual_report(output_dir: Path, participant: str) -> Path:
@@ -120,12 +131,15 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
     output_dir = Path(output_dir)
     label = participant.removeprefix("sub-")
     keys = find_sessions(output_dir, label)
-    page = ""
+    page, sections = "", []
     for detail in DETAILS:
         sections = [_section(SessionFiles(output_dir, key), detail) for key in keys]
         page = render_individual(output_dir, label, sections, detail)
         if len(page.encode()) <= SIZE_LIMIT:
             break
+    for section in sections:
+        if section.thumbnail:
+            write_bytes(thumbnail_path(output_dir, section.key.prefix), section.thumbnail)
     return write_text(output_dir / f"sub-{label}.html", page)
 
 
@@ -215,13 +229,18 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         counts=counts,
         cards=cards,
         rejected=gallery.rejected_cards(
-            candidates or [], images, prefix=anchor, with_pictures=detail.rejected_pictures
+            candidates or [],
+            images,
+            prefix=anchor,
+            with_pictures=detail.rejected_pictures,
+            n_pictures=detail.each_rejected,
         ),
         rejected_known=candidates is not None,
         lesion_map=on_map,
         alignment=alignment,
         flickers=mosaics.flicker_sheets(images) if images else [],
         no_flickers=_without_before(images),
+        thumbnail=thumbnail(images) if images else b"",
         glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
@@ -288,6 +307,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         glance=[],
         masks=[],
         contrasts=contrasts_sentence(summary),
+        overview=overview(summary),
         inputs=[_input(summary, name) for name in CHANNELS],
         anatomy_source=anatomy_source(summary),
         region_ml={
@@ -331,15 +351,21 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     return TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
 
 
-def _methods(path: Path) -> list[tuple[str, str]]:
-    """Return the boilerplate as (``heading`` or ``paragraph``, text)."""
+def _methods(path: Path) -> list[tuple[str, list[str]]]:
+    """Return the boilerplate as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return []
-    blocks = [" ".join(block.split()) for block in re.split(r"\n\s*\n|\n(?=[#*-] )", text)]
-    return [
-        ("heading", block.lstrip("# ")) if block.startswith("#") else ("paragraph", block.removeprefix("- "))
-        for block in blocks
-        if block
-    ]
+    blocks: list[tuple[str, list[str]]] = []
+    for block in (" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=[#*-] |\d+\. )", text)):
+        item = re.sub(r"^\d+\. ", "", block)
+        if block.startswith("#"):
+            blocks.append(("heading", [block.lstrip("# ")]))
+        elif item == block and block:
+            blocks.append(("paragraph", [block.removeprefix("- ")]))
+        elif block and blocks and blocks[-1][0] == "list":
+            blocks[-1][1].append(item)
+        elif block:
+            blocks.append(("list", [item]))
+    return blocks[1:] if blocks and blocks[0] == ("heading", ["Methods"]) else blocks

@@ -33,14 +33,29 @@ def steps_taken(summary: Mapping[str, Any]) -> list[Step]:
     times = [(name, value) for start, table in parts.items() for name, value in _leaves(table, start)]
     longest = max((number(value) or 0.0 for _, value in times), default=0.0) or 1.0
     return [
-        Step(name, _seconds(value), _gigabytes(memory.get(name)), max(0.0, number(value) or 0.0) / longest)
+        Step(readable(name), _seconds(value), _gigabytes(memory.get(name)), max(0.0, number(value) or 0.0) / longest)
         for name, value in times
     ]
 
 
 def flat(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a nested mapping as (dotted name, value) texts."""
-    return [(name, f"{v:.6g}" if isinstance(v, float) else short_path(v)) for name, v in _leaves(table)]
+    """Return a nested mapping as (name in words, value) texts."""
+    return [(readable(name), _value(v)) for name, v in _leaves(table)]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else short_path(value)
+
+
+def readable(name: str) -> str:
+    """Return a dotted name in words: ``detection.ratio_threshold_deep_gm`` is detection, ratio threshold deep GM."""
+    plain = name.replace(".", ", ").replace("_", " ")
+    capitals = {"gm": "GM", "wm": "WM", "csf": "CSF", "t2star": "T2*", "t2starw": "T2*", "t1w": "T1w", "t2w": "T2w"}
+    return " ".join(capitals.get(word.lower(), word) for word in plain.split(" "))
 
 
 def _leaves(table: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:

@@ -59,7 +59,7 @@ def falx(labels: npt.NDArray[np.int16], rng: np.random.Generator) -> tuple[_Box,
     box = (slice(max(0, middle - 14), middle + 15), slice(None), slice(None))
     left, right = np.isin(labels[box], _LEFT), np.isin(labels[box], _RIGHT)
     sheet = _between(left, right, axis=0)
-    heights = (left | right).any(axis=0)
+    heights: npt.NDArray[np.bool_] = np.any(np.stack([left, right]), axis=(0, 1))
     sheet[:, ~heights.any(axis=1)] = False
     for y in np.flatnonzero(heights.any(axis=1)):  # the free edge runs a few centimetres under the vault
         sheet[:, y, : max(0, int(np.flatnonzero(heights[y])[-1]) - int(rng.integers(26, 40)))] = False

@@ -21,7 +21,7 @@ from mbseg_bids.settings import AnatomySettings
 
 INPUTS = ("t1w", "t2w", "t2star", "brain_mask", "wmh_mask", "aseg", "t1w_aseg_space")
 DETECTION_GRID = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "atlas_det")
-NATIVE = ("t2star_native_preproc", "brain_native", "regions_native")
+NATIVE = ("t2star_native_preproc", "t2w_native_preproc", "t1w_native_preproc", "brain_native", "regions_native")
 T1W_SPACE = ("t1w_preproc", "brain_t1w", "tissue_t1w", "regions_t1w")
 TRANSFORMS = ("t1w_to_t2star", "t2w_to_t2star", "anat_to_t2star", "anat_to_template", "template_to_anat")
 OUTPUTS = (*DETECTION_GRID, *NATIVE, *T1W_SPACE, *TRANSFORMS, "qc_json")
@@ -32,9 +32,9 @@ def outputs_with(contrasts: Iterable[str]) -> tuple[str, ...]:
     """Return the outputs of a session with these contrasts, in the order of :data:`OUTPUTS`."""
     left_out = set()
     if "T1w" not in contrasts:
-        left_out |= {"t1w_det", "t1w_to_t2star", *T1W_SPACE}
+        left_out |= {"t1w_det", "t1w_native_preproc", "t1w_to_t2star", *T1W_SPACE}
     if "T2w" not in contrasts:
-        left_out |= {"t2w_det", "t2w_to_t2star"}
+        left_out |= {"t2w_det", "t2w_native_preproc", "t2w_to_t2star"}
     if anatomical_contrast(contrasts) == "T2starw":
         left_out.add("anat_to_t2star")
     return tuple(name for name in OUTPUTS if name not in left_out)
@@ -82,8 +82,8 @@ def init_anatomy_wf(
         Detection grid; images 0-100.
     atlas_det
         FreeSurfer numbers of the warped region atlas, detection grid.
-    t2star_native_preproc, brain_native, regions_native
-        Native T2* grid, its affine to the bit.
+    t2star_native_preproc, t2w_native_preproc, t1w_native_preproc, brain_native, regions_native
+        Native T2* grid, its affine to the bit; images 0-100.
     t1w_preproc, brain_t1w, tissue_t1w, regions_t1w
         T1w grid; the image 0-100.
     t1w_to_t2star, t2w_to_t2star, anat_to_t2star

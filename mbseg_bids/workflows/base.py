@@ -18,7 +18,7 @@ from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
 from mbseg_bids.workflows.detection import init_detection_wf
-from mbseg_bids.workflows.spaces import init_lesions_in_space_wf
+from mbseg_bids.workflows.spaces import PLACED_TABLES, init_lesions_in_space_wf, init_places_wf
 
 WORKFLOW_NAME = f"mbseg_{__version__.replace('.', '_')}_wf"
 """With the version: a work folder never serves one version's steps to another."""
@@ -111,6 +111,7 @@ def init_session_wf(
         ]
     )
     sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
+    sources["placed"] = (_init_places(workflow, anatomy, detection, have), "outputnode.")
     outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE)
     for name, space in (("in_t1w", "T1w"), ("in_template", "template")):
         if any(output.source[0] == name for output in outputs):
@@ -149,6 +150,19 @@ def _init_mapping(
         ]
     )
     return mapping
+
+
+def _init_places(workflow: Workflow, anatomy: Workflow, detection: Workflow, contrasts: Sequence[str]) -> Workflow:
+    """Connect and return the workflow that says in the tables where each row lies on the template."""
+    places = init_places_wf(name="places_wf")
+    transforms = [name for name in ("anat_to_t2star", "template_to_anat") if name in outputs_with(contrasts)]
+    workflow.connect(
+        [
+            (detection, places, [(f"outputnode.{name}", f"inputnode.{name}") for name in PLACED_TABLES]),
+            (anatomy, places, [(f"outputnode.{name}", f"inputnode.{name}") for name in transforms]),
+        ]
+    )
+    return places
 
 
 def _connect_outputs(

@@ -1,10 +1,14 @@
-"""Lesions in other spaces than that of the T2*-weighted image."""
+"""Lesions in other spaces than that of the T2*-weighted image, and their places on the template."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids.interfaces.images import MaskOfLabels
 from mbseg_bids.interfaces.labels import MapLabelsToT1w, MapLabelsToTemplate
+from mbseg_bids.interfaces.places import PlaceOnTemplate
+
+PLACED_TABLES = ("cmb_dseg_tsv", "candidates_tsv")
+"""Outputs of the detection that get the columns of places."""
 
 
 def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
@@ -48,4 +52,41 @@ def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
             (mask, outputnode, [("out_file", "cmb_mask")]),
         ]
     )
+    return workflow
+
+
+def init_places_wf(*, name: str) -> Workflow:
+    """Build the workflow that adds side and place on the template to the tables of lesions and candidates.
+
+    Workflow graph: each table -> table with the columns ``places`` of ``data/columns.json``.
+
+    Parameters
+    ----------
+    name
+        Of the workflow.
+
+    Inputs
+    ------
+    cmb_dseg_tsv, candidates_tsv
+        Tables of the detection.
+    anat_to_t2star, template_to_anat
+        Transforms of the anatomical image; the first is left out where that is T2* itself.
+
+    Outputs
+    -------
+    cmb_dseg_tsv, candidates_tsv
+        The same rows with more columns.
+    """
+    workflow = Workflow(name=name)
+    transforms = ["anat_to_t2star", "template_to_anat"]
+    inputnode = Node(IdentityInterface(fields=[*PLACED_TABLES, *transforms]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=list(PLACED_TABLES)), name="outputnode")
+    for table in PLACED_TABLES:
+        place = Node(PlaceOnTemplate(), name=f"place_{table.removesuffix('_tsv')}", mem_gb=0.8)
+        workflow.connect(
+            [
+                (inputnode, place, [(table, "table"), *((field, field) for field in transforms)]),
+                (place, outputnode, [("out_file", table)]),
+            ]
+        )
     return workflow

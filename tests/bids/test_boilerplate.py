@@ -1,4 +1,5 @@
 import json
+import re
 
 from mbseg_bids.bids.boilerplate import boilerplate, write_boilerplate
 from mbseg_bids.settings import Settings
@@ -69,3 +70,13 @@ def test_summaries_of_earlier_runs_are_counted_and_win_over_plans(tmp_path):
     text = write_boilerplate(tmp_path, [facts("1")]).read_text()
     assert "mbseg-bids 8.8" in text
     assert "1 session." in text
+
+
+def test_the_bib_file_holds_the_references_of_the_text(tmp_path):
+    from mbseg_bids.bids.boilerplate import REFERENCES
+
+    write_boilerplate(tmp_path, [])
+    bib = (tmp_path / "logs" / "CITATION.bib").read_text()
+    listed = {reference.rpartition("doi:")[2] for reference in REFERENCES}
+    assert set(re.findall(r"doi = \{(.+?)\}", bib)) == listed
+    assert bib.count("{") == bib.count("}")

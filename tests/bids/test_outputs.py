@@ -60,7 +60,8 @@ def test_sidecars_name_sources_and_reference_by_uri():
     ]
     in_t1w = sidecar_of(outputs["mask_in_t1w"], IMAGES, RAW)
     assert in_t1w["SpatialReference"] == "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"
-    assert "SpatialReference" not in sidecar_of(outputs["mask_in_template"], IMAGES, RAW)
+    in_template = sidecar_of(outputs["mask_in_template"], IMAGES, RAW)
+    assert in_template["SpatialReference"].endswith("/mni_icbm152_nlin_sym_09a_nifti.zip")
     assert sidecar_of(outputs["t1w"], IMAGES, RAW)["SkullStripped"] is False
 
 
@@ -70,18 +71,37 @@ def test_every_column_of_the_tables_is_described():
     outputs = {output.name: output for output in ALL}
     for name, table in (("dseg", "lesions"), ("candidates", "candidates")):
         sidecar = sidecar_of(outputs[name], IMAGES, RAW)
-        for column in describe_columns(table):
+        for column in (*describe_columns(table), *describe_columns("places")):
             assert sidecar[column]["Description"], column
 
 
 def test_dataset_description_links_to_the_input_without_naming_the_machine(tmp_path):
     out = tmp_path / "raw" / "derivatives" / "mbseg"
-    write_dataset_files(out, tmp_path / "raw", {"DatasetDOI": "doi:10.1/x", "License": "CC0"})
+    write_dataset_files(out, tmp_path / "raw", {"DatasetDOI": "doi:10.1/x", "License": "CC0", "Authors": ["A", "B"]})
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["DatasetLinks"] == {"raw": "../.."}
-    assert description["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x"}]
+    assert description["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x", "DOI": "doi:10.1/x"}]
+    assert description["Authors"] == ["A", "B"]
     assert description["GeneratedBy"][0]["Name"] == "mbseg-bids"
     assert str(tmp_path) not in json.dumps(description)
+
+
+def test_code_url_is_the_one_that_the_package_names(tmp_path, monkeypatch):
+    from email.message import Message
+
+    said = Message()
+    monkeypatch.setattr("mbseg_bids.bids.outputs.package.metadata", lambda name: said)
+    write_dataset_files(tmp_path, tmp_path / "raw", {})
+    path = tmp_path / "dataset_description.json"
+    assert "CodeURL" not in json.loads(path.read_text())["GeneratedBy"][0]
+    said["Project-URL"] = "Source, https://example.org/code"
+    write_dataset_files(tmp_path, tmp_path / "raw", {})
+    assert json.loads(path.read_text())["GeneratedBy"][0]["CodeURL"] == "https://example.org/code"
+
+
+def test_native_outputs_lie_on_the_t2star_grid():
+    """The writer compares them with the scan to the bit."""
+    assert all(output.native for output in NATIVE_OUTPUTS if output.extension == ".nii.gz")
 
 
 def test_a_history_that_the_user_keeps_is_left_alone(tmp_path):
@@ -104,16 +124,15 @@ VALIDATOR = shutil.which("bids-validator-deno", path=os.pathsep.join([str(Path(s
 @pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno is not installed")
 def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_image):
     """Every file this app can write, for participants with and without sessions, through its own writers."""
-    from fake_workflows import ROW
+    from fake_workflows import CANDIDATE_ROW, ROW
 
     from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
 
     out, raw = tmp_path / "out", make_dataset()
     write_dataset_files(out, raw, {"License": "CC0"})
     image = save_image(tmp_path / "image.nii.gz", data=(np.indices((8, 9, 5)).sum(axis=0) > 12).astype(np.uint8))
-    candidate = ROW | {"status": "kept", "reason": "n/a", "lesion_index": "1"}
     tables = {}
-    for name, row in (("dseg_table", ROW), ("candidates_table", candidate)):
+    for name, row in (("dseg_table", ROW), ("candidates_table", CANDIDATE_ROW)):
         tables[name] = tmp_path / f"{name}.tsv"
         tables[name].write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
     for participant, session in (("01", None), ("02", "a")):

@@ -23,7 +23,7 @@ def test_counts_and_volumes_by_region_and_size():
     assert dict(counts.by_size) == {"small": 1, "medium": 2, "large": 1}
     assert counts.volume == 35
     assert counts.volume_by_region["cortical_gm"] == 10
-    assert (counts.pattern, counts.burden) == ("mixed", "2-4")
+    assert (counts.pattern, counts.burden) == ("mixed", "2 to 4")
 
 
 def test_too_large_lesion_is_listed_apart_and_too_small_one_counts():

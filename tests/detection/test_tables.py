@@ -10,13 +10,11 @@ from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 from mbseg_bids.settings import DetectionSettings
 
 
-@pytest.mark.parametrize("table", ["lesions", "candidates"])
+@pytest.mark.parametrize("table", ["lesions", "candidates", "places"])
 def test_columns_are_described(table):
     for name, column in describe_columns(table).items():
         assert column["Description"].endswith("."), name
-        assert ("Units" in column) == (
-            name in {"volume_mm3", "diameter_mm", "longest_diameter_mm", "x_mm", "y_mm", "z_mm"}
-        )
+        assert ("Units" in column) == name.endswith(("_mm", "_mm3"))
     assert list(describe_columns("lesions")["region"]["Levels"]) == [*REGIONS.values(), UNASSIGNED]
 
 
@@ -61,6 +59,21 @@ def test_size_rules_go_by_the_grid_of_the_table():
     assert dropped.lesion_table.empty
     assert not dropped.lesions.any()
     assert dropped.candidate_table["reason"].tolist() == ["below_minimum_size"]
+
+
+def test_a_lesion_names_the_candidate_it_came_of():
+    """Two candidates, of which the second fell apart into two lesions."""
+    candidates = np.zeros((12, 4, 4), dtype=np.int32)
+    candidates[0:3, 1, 1], candidates[5:11, 1, 1] = 1, 2
+    survivors = np.zeros_like(candidates)
+    survivors[0:3, 1, 1], survivors[5:7, 1, 1], survivors[9:11, 1, 1] = 1, 2, 3
+    of_candidates = {n: Evidence(n, "deep_gm", 0.9, 0.9, 2.0, 1.4) for n in (1, 2)}
+    of_survivors = {n: Evidence(c, "deep_gm", 0.9, 0.9, 2.0, 1.4) for n, c in ((1, 1), (2, 2), (3, 2))}
+    found = tabulate(candidates, survivors, of_candidates, of_survivors, np.eye(4), 2, DetectionSettings())
+    rows = found.candidate_table.set_index("index")
+    for _, lesion in found.lesion_table.iterrows():
+        assert str(lesion["index"]) in rows.loc[lesion["candidate_index"], "lesion_index"].split(",")
+    assert found.lesion_table["candidate_index"].value_counts().to_dict() == {1: 1, 2: 2}
 
 
 def test_written_table(tmp_path):

@@ -56,7 +56,7 @@ def test_known_counts(tmp_path):
         "volume_total": "53.5",
         "volume_cortical_gm": "13.5",
         "distribution_pattern": "mixed",
-        "burden_class": "2-4",
+        "burden_class": "2 to 4",
         "at_least_five": "false",
         "registration_passed": "true",
         "n_warnings": "0",
@@ -267,7 +267,7 @@ def test_sessions_with_unlike_contrasts_are_told_apart(tmp_path):
     write_session(tmp_path, "02", images=False, summary=summary)
     result, read = table(tmp_path)
     assert read["contrasts"].tolist() == ["T2starw,T2w,T1w", "T2starw,T1w"]
-    assert "1 on T2starw, T1w; 1 on T2starw, T2w, T1w" in result.page.read_text()
+    assert "1 on T2*, T1w; 1 on T2*, T2w, T1w" in result.page.read_text()
 
 
 def test_every_lesion_of_every_session_has_a_row_that_says_whose_it_is(tmp_path):
@@ -386,7 +386,7 @@ def test_picture_of_the_prevalence_map_is_drawn_where_the_lesions_are(monkeypatc
     glass.glass_planes.cache_clear()
     here = np.ravel_multi_index((45, 20, 30), shape)  # the patient's right, behind
     found = prevalence.Prevalence("any", brain.affine, shape, {"sub-01": np.array([here])}, 1)
-    pictures = prevalence.prevalence_pictures(found)
+    pictures, _ = prevalence.prevalence_pictures(found)
     glass.glass_planes.cache_clear()
     assert len(pictures) == 3
     axial = pictures[2]
@@ -396,3 +396,73 @@ def test_picture_of_the_prevalence_map_is_drawn_where_the_lesions_are(monkeypatc
     assert column < opacity.shape[1] / 2  # right is on the left
     assert row > opacity.shape[0] / 2  # behind is below
     assert "1 participants" in axial
+
+
+def test_rejected_candidates_and_quality_are_columns(tmp_path):
+    summary = fake_summary("01")
+    summary["detection"]["search"] |= {"n_mask_voxels": 30, "n_brain_voxels": 400}
+    summary["anatomy"]["registration"]["t2w_to_t2star"] |= {"retried": True, "overlap": 0.91}
+    write_session(tmp_path, summary=summary, images=False)
+    anat = write_session(tmp_path, "02", images=False)
+    next(anat.glob("*CMBcandidates_dseg.tsv")).unlink()
+    _, read = table(tmp_path)
+    one, two = read.iloc[0], read.iloc[1]
+    assert (one["n_candidates"], one["n_rejected"]) == ("4", "1")
+    assert (two["n_candidates"], two["n_rejected"]) == ("n/a", "n/a")
+    expected = {"similarity_t1w": "0.61", "overlap_t2w": "0.91", "overlap_template": "0.97"}
+    expected |= {"registration_retried": "true", "dark_share": "0.075"}
+    assert {name: one[name] for name in expected} == expected
+    assert (two["registration_retried"], two["dark_share"]) == ("false", "n/a")
+
+
+def test_places_of_the_lesion_table_go_before_those_of_the_image(tmp_path):
+    rows = [ROWS[0] | {"side": "left", "x_template_mm": -12.5, "y_template_mm": 3.0, "z_template_mm": 4.0}]
+    write_session(tmp_path, rows=rows, images=False)
+    lesions = pd.read_csv(build_group(tmp_path).lesions, sep="\t", dtype=str, keep_default_na=False)
+    assert lesions.loc[0, ["side", "x_template_mm"]].tolist() == ["left", "-12.5"]
+
+
+def test_colours_are_the_part_of_participants_near_the_line_of_sight():
+    """Three participants; two have a microbleed on the same line, 4 mm apart in plane, one has none."""
+    shape, spacing = (41, 41, 9), (1.0, 1.0, 1.0)
+    where = {"a": (20, 20, 1), "b": (24, 20, 7)}
+    voxels = {name: np.array([np.ravel_multi_index(voxel, shape)]) for name, voxel in where.items()}
+    found = prevalence.Prevalence(shape=shape, voxels=voxels | {"c": np.empty(0, np.int64)})
+    seen = prevalence._seen_along(found, spacing, 2)
+    assert seen[22, 20] == pytest.approx(2 / 3)
+    assert seen[15, 20] == seen[29, 20] == pytest.approx(1 / 3)
+    assert seen[14, 20] == seen[30, 20] == 0
+    assert (seen > 0).sum() < 2 * np.pi * 5.6**2
+
+
+def test_counts_are_plotted_by_age_and_scanner_where_these_are_known(tmp_path):
+    for participant, scanner in (("01", "A"), ("02", "B"), ("03", "B")):
+        summary = fake_summary(participant)
+        summary["inputs"]["T2starw"]["metadata"]["Manufacturer"] = scanner
+        write_session(tmp_path, participant, summary=summary, images=False)
+    page = build_group(tmp_path).page.read_text()
+    assert "Microbleeds by age" not in page
+    assert page.count('class="dot"') == 3
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t60\nsub-02\t71.5\nsub-03\tn/a\n")
+    page = build_group(tmp_path).page.read_text()
+    assert page.count('class="dot"') == 3 + 2
+    assert "71.5 years, 3" in page
+    assert "1 without an age is left out" in page
+
+
+def test_index_has_the_worst_first_with_their_pictures(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    write_session(tmp_path, "02", summary=fake_summary("02", warnings=["look"]), images=False)
+    summary = fake_summary("03")
+    summary["anatomy"]["registration"]["t1w_to_t2star"]["passed"] = False
+    write_session(tmp_path, "03", summary=summary, images=False)
+    (tmp_path / "sub-03.html").write_text("x")
+    (tmp_path / "figures").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "figures" / "sub-03_thumbnail.jpg")
+    (tmp_path / "figures" / "sub-01_thumbnail.jpg").write_bytes(b"<svg onload=alert(1)>")
+    build_group(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert re.findall(r"(sub-0\d)(?:</a>)?\s*<div><strong>", page) == ["sub-03", "sub-02", "sub-01"]
+    assert page.count("<img") == 1
+    assert 'href="sub-03.html#sub-03"' in page
+    assert "1 warning<" in page

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def pages(tmp_path_factory):
     return out
 
 
-ALL = ("sub-01.html", "sub-02.html", "sub-03.html", "sub-04.html", "group.html")
+ALL = ("sub-01.html", "sub-02.html", "sub-03.html", "sub-04.html", "index.html", "group.html")
 FOCUS = "document.activeElement.getAttribute('aria-label')"
 SHOWN = "getComputedStyle(document.querySelector('.gallery .contour')).display"
 
@@ -213,3 +214,35 @@ def test_group_table_sorts_filters_and_leads_to_the_reports(browser, pages):
     assert "sub-01.html#sub-01" in links
     browser.open(pages / "sub-01.html")
     assert browser.evaluate("document.getElementById('sub-01').tagName") == "SECTION"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_scrolls_sideways_on_a_phone(browser, pages, name):
+    browser.open(pages / name, width=390, height=844)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_words_of_the_list_of_steps_are_not_broken(browser, pages):
+    browser.open(pages / "sub-01.html", width=390)
+    wrap = "getComputedStyle(document.querySelector('.steps td')).overflowWrap"
+    assert browser.evaluate(wrap) == "normal"
+
+
+def test_the_printed_report_begins_with_a_summary_of_one_page(browser, pages):
+    browser.open(pages / "sub-01.html")
+    sheet = "document.querySelector('.sheet')"
+    assert browser.evaluate(f"{sheet}.checkVisibility()") is False
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate(f"{sheet}.checkVisibility()") is True
+    assert browser.evaluate(f"getComputedStyle({sheet}).breakAfter") == "page"
+    browser.send("Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False)
+    assert browser.evaluate(f"{sheet}.getBoundingClientRect().bottom") <= 1000  # A4 within margins of 10 mm
+    assert not browser.evaluate("document.getElementById('keys-button').checkVisibility()")
+    browser.send("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_group_page_prints_in_landscape(browser, pages):
+    browser.open(pages / "group.html")
+    pdf = base64.b64decode(browser.send("Page.printToPDF", preferCSSPageSize=True)["data"])
+    width, height = map(float, re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf).groups())
+    assert width > height

@@ -44,7 +44,7 @@
 
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details:not([open])");
+    folded = all("details:not([open], .more)");
     for (const part of folded) part.open = true;
   });
   addEventListener("afterprint", () => {
