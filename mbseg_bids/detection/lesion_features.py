@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.detection.components import TOUCHING, middle_voxels
-from mbseg_bids.detection.distances import distance_to_edge, distance_to_structure
+from mbseg_bids.detection.distances import distance_to_edge
 from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
 from mbseg_bids.detection.patches import STANDARD_MAXIMUM
 from mbseg_bids.imaging.labels import UNASSIGNED
@@ -89,13 +89,10 @@ def lesion_features(
     Returns
     -------
     By label, the features by the names of :data:`FEATURES`; NaN where one cannot be measured (a contrast that is
-    missing, no ring, no pallidum, no network asked). ``region`` is the position of its name in :data:`REGION_ORDER`.
+    missing, no ring, no network asked). ``region`` is the position of its name in :data:`REGION_ORDER`.
     """
     levels = [_brain_level(channel, scan.brain) for channel in scan.stack]
     to_edge = distance_to_edge(scan.brain, labels, scan.spacing)
-    # Calcium settles in the pallidum of many elderly people, as dark and as round as a microbleed (Greenberg 2009).
-    pallidum = np.zeros(labels.shape, bool) if scan.pallidum is None else scan.pallidum
-    to_pallidum = distance_to_structure(pallidum, scan.spacing)
     middles = middle_voxels(labels)
     asked = {}
     if ask is not None:
@@ -119,7 +116,6 @@ def lesion_features(
             "probability_max": _log_odds(float(view.probability[view.own].max())),
             "edge_distance": min(float(to_edge[box][labels[box] == label].max()), FAR_FROM_EDGE_MM),
             "region": float(REGION_ORDER.index(regions[label])),
-            "pallidum_distance": float(to_pallidum[box][labels[box] == label].min()),
             "neighbourhood": float(np.clip(asked.get(label, math.nan), -CLIP_LOG_ODDS, CLIP_LOG_ODDS)),
         }
         measured[label] = {name: float(features[name]) for name in FEATURES}
@@ -155,7 +151,6 @@ FEATURES: dict[str, str] = {
     "probability_mean": "network_in_doubt",
     "probability_max": "network_in_doubt",
     "region": "unusual_place",
-    "pallidum_distance": "in_pallidum",
     "neighbourhood": "unlike_in_3d",
 }
 """Every feature, and the name of the reason that it gives where it speaks against a microbleed."""

@@ -28,8 +28,6 @@ class Scan:
         Shape (I, J, K); tissue by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`.
     spacing
         Voxel size in mm along the three axes.
-    pallidum
-        Shape (I, J, K); None or empty where it is not known.
     """
 
     stack: npt.NDArray[np.floating]
@@ -37,7 +35,6 @@ class Scan:
     brain: npt.NDArray[np.bool_]
     tissue: npt.NDArray[np.integer]
     spacing: tuple[float, float, float]
-    pallidum: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)

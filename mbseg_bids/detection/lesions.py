@@ -63,7 +63,6 @@ def segment_lesions(
     settings: DetectionSettings,
     *,
     tissue: npt.NDArray[np.integer] | None = None,
-    pallidum: npt.NDArray[np.bool_] | None = None,
     second_look: SecondLook | None = None,
 ) -> DetectionResult:
     """Turn a probability map into lesions, as Dadar et al. 2022 ("Post-processing").
@@ -91,8 +90,6 @@ def segment_lesions(
     tissue
         Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; needed for the second look.
         Without it the criteria do not know what surrounds a candidate.
-    pallidum
-        Shape (I, J, K); the second look does without where it is not known.
     second_look
         The model that judges what the rule leaves; None: everything is kept.
     """
@@ -111,7 +108,7 @@ def segment_lesions(
     if second_look is not None and tissue is None:
         raise ValueError("the second look needs the tissue segmentation")
     known = np.zeros(brain.shape, np.uint8) if tissue is None else tissue
-    scan = Scan(stack, probability, brain, known, spacing, pallidum)
+    scan = Scan(stack, probability, brain, known, spacing)
     criteria = None
     if settings.reader_criteria:
         criteria, measured = measure_criteria(scan, survivors)

@@ -99,7 +99,6 @@ class _FindLesionsInputSpec(BaseInterfaceInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
     brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
-    atlas = File(exists=True, desc="FreeSurfer numbers of the region atlas, detection grid, for the second look")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
     model_state = traits.Str(desc="changes with the second look, so that no cached result outlives them")
 
@@ -119,16 +118,12 @@ class FindLesions(SimpleInterface):
     def _run_interface(self, runtime):
         from dataclasses import asdict
 
-        import numpy as np
-
         from mbseg_bids.detection.lesions import segment_lesions
         from mbseg_bids.detection.second_look import load_second_look
-        from mbseg_bids.imaging.regions import PALLIDUM
         from mbseg_bids.settings import DetectionSettings
 
         settings = DetectionSettings(**self.inputs.settings)
         t2star = _read(self.inputs.t2star)
-        known = given(self.inputs.atlas)
         result = segment_lesions(
             _read_stack(t2star.data, self.inputs.t2w, self.inputs.t1w),
             _read(self.inputs.probability).data,
@@ -138,7 +133,6 @@ class FindLesions(SimpleInterface):
             t2star.affine,
             settings,
             tissue=_read(self.inputs.tissue).data,
-            pallidum=np.isin(_read(self.inputs.atlas).data, PALLIDUM) if known else None,
             second_look=load_second_look() if settings.second_look else None,
         )
         evidence = {

@@ -20,10 +20,9 @@ N_KNOTS = 6
 """Points of a curve."""
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse strengths of the ridge penalty to choose from."""
-LESS_PENALISED = {"neighbourhood": 9.0, "pallidum_distance": 16.0}
-"""The penalty on the curve of such a feature is so many times weaker: it is a network's answer, not a bare measure; or
-it sets a few candidates apart, which a penalty for all would not let it."""
-GIVEN_KNOTS = {"region": tuple(map(float, range(len(REGION_ORDER)))), "pallidum_distance": (0.0, 1.5, 3.0, 6.0)}
+LESS_PENALISED = {"neighbourhood": 9.0}
+"""The penalty on the curve of such a feature is so many times weaker: it is a network's answer, not a bare measure."""
+GIVEN_KNOTS = {"region": tuple(map(float, range(len(REGION_ORDER))))}
 """Points of the curves of features whose values are not spread evenly."""
 
 
@@ -52,7 +51,7 @@ def collect_candidates(
     result = segment_lesions(
         *(case.stack, probability, case.brain, case.regions, case.spacing, case.affine, settings), tissue=case.tissue
     )
-    scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing, case.pallidum)
+    scan = Scan(case.stack, probability, case.brain, case.tissue, case.spacing)
     rows = []
     features = survivor_features(scan, result.candidates, result.survivors, result.evidence_of_survivors, ask)
     for label, box in enumerate(ndimage.find_objects(result.survivors), start=1):

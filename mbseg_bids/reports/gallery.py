@@ -77,7 +77,6 @@ AGAINST_SENTENCES = {
     "uneven_surroundings": "tissue around it is of uneven brightness",
     "unusual_size": "very small or very large",
     "unusual_place": "in a region where mimics are frequent",
-    "in_pallidum": "in or beside the pallidum, where calcium is frequent",
     "unlike_in_3d": "unlike a microbleed to the network that sees the slices around it",
 }
 """For what the second look says against a candidate."""

@@ -12,7 +12,7 @@ from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, Wri
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.gpu import gpu_expected
 
-INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "atlas_det", "t2star")
+INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "t2star")
 OUTPUTS = (
     "cmb_mask",
     "cmb_probseg",
@@ -44,8 +44,6 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         The contrasts on the detection grid, bias-corrected, standardised 0-100.
     brain_det, tissue_det, regions_det
         Brain mask, three-class tissue and region labels on the detection grid.
-    atlas_det
-        FreeSurfer numbers of the warped region atlas on the detection grid.
     t2star
         The T2* image as acquired; every output has its grid and header.
 
@@ -88,8 +86,7 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         (inputnode, classify, [("t2star_det", "t2star"), ("t2w_det", "t2w"), ("t1w_det", "t1w"),
                                ("brain_det", "brain"), ("tissue_det", "tissue")]),
         (inputnode, find_lesions, [("t2star_det", "t2star"), ("t2w_det", "t2w"), ("t1w_det", "t1w"),
-                                   ("brain_det", "brain"), ("tissue_det", "tissue"), ("regions_det", "regions"),
-                                   ("atlas_det", "atlas")]),
+                                   ("brain_det", "brain"), ("tissue_det", "tissue"), ("regions_det", "regions")]),
         (inputnode, write_lesions, [("t2star", "t2star")]),
         (classify, find_lesions, [("probability", "probability")]),
         (classify, write_lesions, [("probability", "probability"), ("search", "search")]),

@@ -32,10 +32,6 @@ LESIONS_PER_SCAN = 3.5
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
 
-NAMES = [name for name in FEATURES if name != "pallidum_distance"]
-"""What it decides by. Not by the place of the pallidum: how many calcifications and microbleeds are there was decided
-by whoever wrote the simulator, and microbleeds of hypertension favour the lentiform nucleus."""
-
 CURVES_ALONE = "second-look-without-network.json"
 """The second look fitted without the feature that its network gives, to see what that is worth."""
 
@@ -104,9 +100,9 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
     """
     tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
     scans = len(fitted), len(unseen)
-    alone, _ = fit(*tables, *scans, [name for name in NAMES if name != "neighbourhood"])
+    alone, _ = fit(*tables, *scans, [name for name in FEATURES if name != "neighbourhood"])
     (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
-    model, figures = fit(*tables, *scans, NAMES)
+    model, figures = fit(*tables, *scans, list(FEATURES))
     about = read_facts(work / NETWORK_FILE)
     facts = {**model.training, "network": network, "lesion_network": about, "figures": figures}
     MODEL_FILE.parent.mkdir(exist_ok=True)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.distances import FAR_MM
 from mbseg_bids.detection.lesion_features import (
     CLIP_LOG_ODDS,
     FEATURES,
@@ -43,9 +42,7 @@ def make(shape_of, *, own=dot, depth=20.0):
     brain = np.zeros(SHAPE, bool)
     brain[4:-4, 4:-4] = True
     probability = np.where(labels > 0, 0.8, 0.0)
-    pallidum = np.zeros(SHAPE, bool)
-    pallidum[CENTRE[0] + 4 :] = brain[CENTRE[0] + 4 :]
-    return Scan(stack, probability, brain, np.where(brain, 3, 0), SPACING, pallidum), labels
+    return Scan(stack, probability, brain, np.where(brain, 3, 0), SPACING), labels
 
 
 def measure(scan, labels, region="cerebral_wm"):
@@ -180,7 +177,7 @@ def test_features_do_not_depend_on_how_the_array_lies(shape_of, turn, rng):
         return np.flip(array, -3 if turn == "flip" else -1)
 
     images = map(turned, (scan.stack, scan.probability, scan.brain, scan.tissue))
-    other = Scan(*images, SPACING, turned(scan.pallidum))
+    other = Scan(*images, SPACING)
     expected, found = measure(scan, labels), measure(other, turned(labels))
     for name in FEATURES:
         # Sectors of the circle have edges, on either side of which a voxel may come to lie.
@@ -199,15 +196,6 @@ def test_what_a_missing_contrast_would_tell_is_not_a_number():
     scan.stack[1] = 0
     features = measure(scan, labels)
     assert {name for name, value in features.items() if math.isnan(value)} == REASONS_OF_MISSING_T2W
-
-
-def test_how_far_the_pallidum_is():
-    scan, labels = make(dot)
-    assert measure(scan, labels)["pallidum_distance"] == 3.0  # from the edge of the dot, whose radius is 1 voxel
-    assert measure(scan, np.roll(labels, 4, axis=0))["pallidum_distance"] == 0
-    assert measure(scan, np.roll(labels, -8, axis=0))["pallidum_distance"] == FAR_MM
-    for unknown in (None, np.zeros(SHAPE, bool)):
-        assert math.isnan(measure(replace(scan, pallidum=unknown), labels)["pallidum_distance"])
 
 
 def test_csf_and_the_surface_are_told():
