@@ -77,7 +77,7 @@ def _softened(
     ndimage.gaussian_filter(half, width / 2, output=half, truncate=2.5)
     blocks = np.diag([2.0, 2.0, 2.0, 1.0])
     blocks[:3, 3] = 0.5
-    return resample(half, source @ blocks, affine, shape).astype(np.float32)
+    return resample(half, source @ blocks, affine, shape, mode="nearest").astype(np.float32)
 
 
 def seen_brain(
