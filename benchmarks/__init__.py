@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Measurements of speed, and worlds to measure accuracy in."""
-=======
-"""Measurements of speed, memory and behaviour, run from the root of the repository."""
->>>>>>> worlds
+"""Measurements of speed, memory and behaviour, and worlds to measure accuracy in; run from the root of the repository."""
