@@ -488,8 +488,8 @@ def test_map_is_drawn_on_the_template_where_the_lesions_are_there(template, tmp_
     glass.glass_planes.cache_clear()
     assert "Seen through the template MNI152NLin2009aSym" in page.prose
     assert "Not on it: CMB-002." in page.prose
-    assert len(page.of("circle")) == 6
-    assert len(page.of("div", "glass")) == 1
+    assert len(page.of("circle", "ring")) == 2 * 6  # on the page and on the printed summary
+    assert len(page.of("div", "glass")) == 2
 
 
 def test_a_hundred_lesions_fit(tmp_path):
