@@ -140,7 +140,12 @@ def test_without_scripts_nothing_is_lost(browser, pages):
 
 def test_misregistration_is_on_the_first_screen(browser, pages):
     browser.open(pages / "sub-02.html")
-    for selector in (".verdict.failed .headline", ".verdict.failed li", ".verdict.failed .glance svg", ".failed-text"):
+    for selector in (
+        ".verdict.failed .headline",
+        ".verdict.failed li",
+        ".verdict.failed .glance svg",
+        "section .failed-text",
+    ):
         place = f"document.querySelector('{selector}').getBoundingClientRect().bottom"
         assert 0 < browser.evaluate(place) <= 900, selector
     assert "Do not use this session" in browser.evaluate("document.querySelector('.headline').textContent")

@@ -262,11 +262,11 @@ def test_session_without_the_mark_of_completion_is_not_passed(output_dir):
 
 def test_what_the_summary_knows_is_shown(good):
     for text in (
-        "anatomy.registration 2.3 min 5.2 GB",
-        "anatomy.n4 12.5 s not recorded",
-        "n_searched_voxels 5120",
+        "anatomy, registration 2.3 min 5.2 GB",
+        "anatomy, n4 12.5 s not recorded",
+        "n searched voxels 5120",
         "mbseg-bids 0.1.0",
-        "input_size 64",
+        "input size 64",
         "cortical GM, 498 ml",
     ):
         assert text in good.prose
@@ -299,7 +299,7 @@ def test_certainty_and_what_speaks_against_a_candidate_are_said(tmp_path):
     assert "Definite 1 (second look)" in page.prose
     assert "Possible 2 (second look)" in page.prose
     assert "possible, probability 0.91" in page.prose
-    assert "more like something else (second look)" in page.prose
+    assert "passed the ratio rule, rejected by the second look: more like something else" in page.prose
     assert "most against it: the dark structure goes on" in page.prose
 
 
@@ -488,8 +488,8 @@ def test_map_is_drawn_on_the_template_where_the_lesions_are_there(template, tmp_
     glass.glass_planes.cache_clear()
     assert "Seen through the template MNI152NLin2009aSym" in page.prose
     assert "Not on it: CMB-002." in page.prose
-    assert len(page.of("circle")) == 6
-    assert len(page.of("div", "glass")) == 1
+    assert len(page.of("circle", "ring")) == 2 * 6  # on the page and on the printed summary
+    assert len(page.of("div", "glass")) == 2
 
 
 def test_a_hundred_lesions_fit(tmp_path):
