@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and behaviour, and worlds to measure accuracy in; run from the root of the repository."""
+"""Measurements of speed and behaviour, and worlds to measure accuracy in; run from the root of the repository."""
