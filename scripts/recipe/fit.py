@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
@@ -29,8 +29,13 @@ from recipe.plans import SETTINGS
 LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
 
+PARTS = ("look", "val", "real")
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
+
+SLAB_MM = 45.0
+"""Of the scans that the second look is fitted to, and tried on, the network is asked about a slab as high as this: a
+candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
 
 CURVES_ALONE = "second-look-without-network.json"
 """The second look fitted without the feature that its network gives, to see what that is worth."""
@@ -44,10 +49,30 @@ def detect(network: Path, work: Path, name: str) -> None:
         return
     model, metadata = load_weights(network)
     scan = load_scan(work / "scans" / f"{name}.npz")
-    probability = probability_map(model, metadata, scan.as_case(), SETTINGS)
+    case = scan.as_case()
+    if name.split("_")[0] in ("look", "val", "real"):
+        case = replace(case, brain=case.brain & slab(scan))
+    probability = probability_map(model, metadata, case, SETTINGS)
     path.parent.mkdir(exist_ok=True)
     np.savez_compressed(path, probability=probability.astype(np.float16))
     print(name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
+
+
+def slab(scan: LabelledScan) -> npt.NDArray[np.bool_]:
+    """Return the slices of the slab of a scan, shape (1, 1, K): one at random, which the scan's name decides."""
+    brain = np.flatnonzero(scan.brain.any(axis=(0, 1)))
+    height = max(1, round(SLAB_MM / scan.spacing[2]))
+    rng = np.random.default_rng(list(scan.name.encode()))
+    start = int(rng.integers(brain[0], max(brain[0], brain[-1] - height + 1) + 1))
+    inside = np.zeros((1, 1, scan.brain.shape[2]), bool)
+    inside[..., start : start + height] = True
+    return inside
+
+
+def share(work: Path, name: str) -> float:
+    """Return the part of a scan's brain that its slab holds."""
+    scan = load_scan(work / "scans" / f"{name}.npz")
+    return float((scan.brain & slab(scan)).sum() / scan.brain.sum())
 
 
 def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
@@ -99,22 +124,34 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
         Processes.
     """
     tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
-    scans = len(fitted), len(unseen)
-    alone, _ = fit(*tables, *scans, [name for name in FEATURES if name != "neighbourhood"])
+    shares = {name: share(work, name) for name in (*fitted, *unseen)}
+    alone, _ = fit(*tables, shares, [name for name in FEATURES if name != "neighbourhood"])
     (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
-    model, figures = fit(*tables, *scans, list(FEATURES))
+    model, figures = fit(*tables, shares, list(FEATURES))
     about = read_facts(work / NETWORK_FILE)
-    facts = {**model.training, "network": network, "lesion_network": about, "figures": figures}
+    facts = {
+        **model.training,
+        "scans": len(fitted),
+        "slab_mm": SLAB_MM,
+        "network": network,
+        "lesion_network": about,
+        "figures": figures,
+    }
     MODEL_FILE.parent.mkdir(exist_ok=True)
     shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)
     MODEL_FILE.write_text(replace(model, training=facts, network_sha256=about["sha256"]).to_json(), encoding="utf-8")
 
 
 def fit(
-    table: pd.DataFrame, unseen: pd.DataFrame, n_scans: int, n_unseen: int, names: list[str]
+    table: pd.DataFrame, unseen: pd.DataFrame, shares: Mapping[str, float], names: list[str]
 ) -> tuple[SecondLook, dict[str, dict[str, float]]]:
-    """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to."""
+    """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
+
+    ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
+    """
     truth = table["is_microbleed"].to_numpy(bool)
+    of_parts = {part: sum(s for name, s in shares.items() if name.split("_")[0] == part) for part in PARTS}
+    n_scans = of_parts["look"] + of_parts["real"]
     model, out_of_fold = fit_second_look(
         *(table, truth, table["group"].to_numpy()), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans, names=names
     )
@@ -122,10 +159,10 @@ def fit(
     rows = pd.concat([table, unseen])
     world = rows["scan"].str.startswith("real").map({True: "real backgrounds", False: "simulated"}).to_numpy()
     truth, figures = rows["is_microbleed"].to_numpy(bool), {}
+    brains = {"simulated": of_parts["look"] + of_parts["val"], "real backgrounds": of_parts["real"]}
     for name in np.unique(world):
         own = world == name
-        n = rows.loc[own, "scan"].nunique()
-        figures[str(name)] = at_thresholds(probability[own], truth[own], n)
+        figures[str(name)] = at_thresholds(probability[own], truth[own], brains[str(name)])
     print("curves:", len(names), json.dumps(figures), "log loss", model.training["log_loss"], flush=True)
     return model, figures
 
@@ -136,13 +173,18 @@ def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
     return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])
 
 
-def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scans: int) -> dict[str, float]:
+def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scans: float) -> dict[str, float]:
     """Return, for several thresholds, false ones a scan and the share kept; and the threshold of so many false ones."""
     false = np.sort(probability[~truth])[::-1]
     allowed = int(FALSE_PER_SCAN * n_scans)
     threshold = float(false[allowed]) if allowed < len(false) else 0.0
     kept = int((probability[truth] > threshold).sum())
-    figures = {"scans": n_scans, "of": int(truth.sum()), "threshold": round(threshold, 3), "kept": kept}
+    figures: dict[str, float] = {
+        "scans": round(n_scans, 1),
+        "of": int(truth.sum()),
+        "threshold": round(threshold, 3),
+        "kept": kept,
+    }
     for point in (0.2, 0.3, 0.4, 0.5, 0.6):
         figures[f"kept_{point}"] = int((probability[truth] >= point).sum())
         figures[f"false_a_scan_{point}"] = round(float((false >= point).sum()) / n_scans, 3)
