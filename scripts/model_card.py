@@ -53,7 +53,7 @@ The last round on patches of the validation anatomies, fraction classified right
 
 ## The second look
 Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
-{look_scans} scans: simulated ones of the training anatomies (not those of the training patches){real}. Weighted so that
+slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training patches){real}. Weighted so that
 a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by cross-validation that leaves out
 anatomies.
 
@@ -103,9 +103,9 @@ def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping
         rounds=_rounds(training["rounds"]),
         curves=curves,
         look_scans=second_look["scans"],
-        real=f", and {real['scans']} real scans with planted microbleeds" if real else "",
+        real=", and real scans with planted microbleeds" if real else "",
         thresholds=_thresholds(second_look["figures"]),
-        **{key: second_look[key] for key in ("mimics", "microbleeds", "lesions_per_scan", "log_loss")},
+        **{key: second_look[key] for key in ("mimics", "microbleeds", "lesions_per_scan", "log_loss", "slab_mm")},
         **_lesion_network(second_look["lesion_network"]),
     )
     path.write_text(text, encoding="utf-8")
@@ -145,7 +145,7 @@ def _thresholds(figures: Mapping[str, Mapping[str, float]]) -> str:
         cells = [
             f"{row[f'kept_{p}']:.0f} of {row['of']:.0f}, {row[f'false_a_scan_{p}']:.2f} false a scan" for p in points
         ]
-        lines.append(f"| {row['scans']:.0f} {world} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['scans']:g} brains, {world} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
