@@ -53,9 +53,9 @@ The last round on patches of the validation anatomies, fraction classified right
 
 ## The second look
 Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
-slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training patches){real}. Weighted so that
-a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by cross-validation that leaves out
-anatomies.
+slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training
+patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by
+cross-validation that leaves out anatomies.
 
 One measure is the answer of {network_members} small convolutional networks that see the slices around a candidate
 (`lesion-network.safetensors`, SHA-256 `{network_sha256}`): the mean of
