@@ -52,8 +52,9 @@ container-test:  ## build the image and try it, on Debian as root (docs/containe
 slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root (docs/cluster.md)
 	PYTHON=$(abspath $(BIN)/python) nice tests/slurm/check.sh
 
-types: venv  ## check static types
+types: venv  ## check static types, of the scripts too
 	$(BIN)/mypy
+	cd scripts && $(abspath $(BIN))/mypy --config-file ../pyproject.toml *.py
 
 docs: venv  ## build the site in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html

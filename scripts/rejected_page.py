@@ -53,7 +53,8 @@ def session(table: Path) -> list[tuple[str, str, npt.NDArray, npt.NDArray, float
     images = [np.moveaxis(np.asanyarray(image.dataobj), axis, 2) for image in (t2star, labels)]
     spacing = np.linalg.norm(t2star.affine[:3, :3], axis=0)
     in_plane = [float(spacing[a]) for a in range(3) if a != axis]
-    return crops_of(*images, pd.read_csv(table, sep="\t", keep_default_na=False), (in_plane[0], in_plane[1]), stem)
+    rows = pd.read_csv(table, sep="\t", keep_default_na=False)
+    return crops_of(images[0], images[1], rows, (in_plane[0], in_plane[1]), stem)
 
 
 def crops_of(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mbseg_bids.cli import workbench
 
-SCHEDULES = {
+SCHEDULES: dict[str, dict] = {
     "paper": {
         "network": [],
         "csf": ["--epochs", "10"],
