@@ -76,12 +76,21 @@ def load_labelmap(path: Path) -> Anatomy:
         62: 51,
     }.items():
         labels[labels == source] = target
-    unknown = np.isin(labels, (136, 137, 163, 164))
-    if unknown.any():
-        box = ndimage.find_objects(unknown.astype(np.uint8))[0]
-        nearest = ndimage.distance_transform_edt(unknown[box], return_distances=False, return_indices=True)
-        labels[box] = labels[box][tuple(nearest)]
-    return Anatomy(path.name.split(".")[0], *_crop(labels, affine))
+    labels, affine = _crop(labels, affine)
+    unknown = np.isin(labels, (136, 137, 163, 164)) | _specks(labels == 0) | _specks(labels == BONE)
+    nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
+    return Anatomy(path.name.split(".")[0], labels[tuple(nearest)], affine)
+
+
+def _specks(mask: npt.NDArray[np.bool_], largest: int = 150) -> npt.NDArray[np.bool_]:
+    """Return the pieces of up to ``largest`` voxels.
+
+    Of air and bone these are voxels of the label maps that no tissue was found for, not bubbles or chips in the fluid.
+    """
+    pieces, _ = ndimage.label(mask)
+    small = np.bincount(pieces.ravel()) <= largest
+    small[0] = False
+    return small[pieces]
 
 
 def load_icbm(cerebra: Path) -> Anatomy:
