@@ -19,11 +19,11 @@ from mbseg_bids.simulation.protocol import draw_protocol
 TRAINING, VALIDATION, TEST = tuple(range(1, 10)), (10, 11), (12, 13, 14)
 """Numbers of the label maps. Nobody is in two of these."""
 
-GEOMETRIES = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.8), (1.0, 1.0, 3.0), (0.5, 0.5, 4.0), (1.0, 1.0, 5.5))
+GEOMETRIES = ((1.0, 1.0, 1.0), (1.0, 1.0, 3.0), (0.5, 0.5, 4.0), (1.0, 1.0, 5.5))
 """Voxel sizes (mm) of the test scans; their truth is on the detection grid, whose voxels are 1 mm in plane."""
 
-FINEST = (0.5, 0.5, 0.8)
-"""No scan without microbleeds has these voxels: they take as long as all the others."""
+FINEST = (1.0, 1.0, 1.0)
+"""No scan without microbleeds has these voxels: it would take as long as all the others."""
 
 EVEN_SHARES = {CORTICAL_GM: 0.34, DEEP_GM: 0.22, CEREBRAL_WM: 0.24, CEREBELLAR_GM: 0.07, CEREBELLAR_WM: 0.06}
 EVEN_SHARES[BRAINSTEM] = 0.07
