@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.cli import workbench
+from mbseg_bids.errors import UsageError
 from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan, save_scan
 from mbseg_bids.learning.unet import LAST_BLOCK, load_unet
 
@@ -128,7 +129,7 @@ def test_strides_and_slices_are_read_as_written():
     assert args.strides == [Fraction(1), Fraction(1, 16)]
     assert args.slices == slice(3, 9)
     for wrong in (["--strides", "2"], ["--strides", "0"], ["--strides", "1/0"], ["--slices", "3"], ["--slices", "a:b"]):
-        with pytest.raises(SystemExit):
+        with pytest.raises(UsageError):
             parser.parse_args(["baseline", "evaluate", "x", "--out", "y", *wrong])
 
 
