@@ -17,7 +17,7 @@ from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
 from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
-from mbseg_bids.workflows.detection import init_detection_wf
+from mbseg_bids.workflows.detection import INPUTS as DETECTION_INPUTS
 from mbseg_bids.workflows.spaces import PLACED_TABLES, init_lesions_in_space_wf, init_places_wf
 
 WORKFLOW_NAME = f"mbseg_{__version__.replace('.', '_')}_wf"
@@ -102,7 +102,7 @@ def init_session_wf(
     detection = init_detection_wf(name="detection_wf", settings=settings)
     contrasts = [(KEYS[contrast], f"inputnode.{KEYS[contrast]}") for contrast in have]
     reused = [(role, f"inputnode.{role}") for role in plan.reused]
-    detection_fields = [field for field in DETECTION_GRID if field in outputs_with(have)]
+    detection_fields = [field for field in DETECTION_GRID if field in outputs_with(have) and field in DETECTION_INPUTS]
     workflow.connect(
         [
             (inputs, anatomy, contrasts + reused),
