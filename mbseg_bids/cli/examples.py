@@ -20,6 +20,10 @@ EXAMPLES = {
     "mbseg weights": ("mbseg weights list",),
     "mbseg weights list": ("mbseg weights list",),
     "mbseg weights verify": ("mbseg weights verify mine/microbleed.safetensors --classify",),
+    "mbseg plant": (
+        "mbseg plant OUTPUT_DIR --lesions 20 --repetitions 5",
+        "mbseg plant OUTPUT_DIR --participant-label 01 --sizes cohort --out planted",
+    ),
     "mbseg evaluate": (
         "mbseg evaluate TRUTH RESULT --out scores",
         "mbseg evaluate sweep TRUTH RESULT --out scores",

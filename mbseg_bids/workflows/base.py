@@ -18,6 +18,7 @@ from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
 from mbseg_bids.workflows.detection import INPUTS as DETECTION_INPUTS
+from mbseg_bids.workflows.detection import init_detection_wf
 from mbseg_bids.workflows.spaces import PLACED_TABLES, init_lesions_in_space_wf, init_places_wf
 
 WORKFLOW_NAME = f"mbseg_{__version__.replace('.', '_')}_wf"

@@ -50,6 +50,7 @@ def test_row_of_a_lesion_by_hand():
     assert result.lesion_table.iloc[0].to_dict() == {
         "index": 1,
         "name": "CMB-001",
+        "candidate_index": 1,
         "region": "cerebral_wm",
         "volume_mm3": 18.0,
         "n_voxels": 6,

@@ -51,11 +51,14 @@ def test_nothing_true_and_nothing_found_is_no_number(truth):
 def test_the_classifier_is_asked_about_every_brain_voxel_and_no_other(truth, monkeypatch):
     asked = []
 
-    def classify(model, stack, voxels, **options):
-        asked.append((voxels, options["patch_size"], options["input_size"]))
-        return stack[0][tuple(voxels.T)] / 100
+    def classifier(model, metadata, stack, **_):
+        def ask(voxels):
+            asked.append((voxels, metadata.patch_size, metadata.input_size))
+            return stack[0][tuple(voxels.T)] / 100
 
-    monkeypatch.setattr("mbseg_bids.detection.classify.classify_voxels", classify)
+        return ask
+
+    monkeypatch.setattr("mbseg_bids.evaluation.csf.classifier", classifier)
     stack = np.random.default_rng(0).uniform(1, 100, (3, *truth.shape)).astype(np.float32)
     found = csf_probability(nn.Identity(), WeightsMetadata("x", "csf", 28, 48), stack, truth)
     assert len(asked[0][0]) == truth.sum()

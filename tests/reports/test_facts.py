@@ -96,4 +96,4 @@ def test_failed_template_registration_of_t2star_does_not_put_the_lesions_in_doub
     summary["anatomy"]["registration"]["t2star_to_template"] = {"similarity": 0.3, "overlap": 0.8, "passed": False}
     (failure,) = judge(summary, [], table_found=True).failures
     assert failure.startswith("T2* to template registration failed its check")
-    assert "its regions may be wrong" in failure
+    assert "its regions, sides and template positions may be wrong" in failure
