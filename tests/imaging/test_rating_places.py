@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from place_phantom import SPACING, place_phantom
 from scipy import ndimage
 
 from mbseg_bids.imaging.labels import CEREBRAL_WM, CSF
@@ -14,7 +15,6 @@ from mbseg_bids.imaging.rating_places import (
 )
 from mbseg_bids.imaging.regions import FREESURFER_REGIONS
 from mbseg_bids.imaging.template import load_place_atlas, load_region_atlas
-from tests.place_phantom import SPACING, place_phantom
 
 
 @pytest.fixture(scope="module")
