@@ -20,6 +20,7 @@ EXAMPLES = {
     "mbseg weights": ("mbseg weights list",),
     "mbseg weights list": ("mbseg weights list",),
     "mbseg weights verify": ("mbseg weights verify mine/microbleed.safetensors --classify",),
+    "mbseg visits": ("mbseg visits OUTPUT_DIR", "mbseg visits OUTPUT_DIR --against first --anti-amyloid 01"),
     "mbseg evaluate": (
         "mbseg evaluate TRUTH RESULT --out scores",
         "mbseg evaluate sweep TRUTH RESULT --out scores",
