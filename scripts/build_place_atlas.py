@@ -258,8 +258,8 @@ def write(places: np.ndarray, affine: np.ndarray, agreement_found: dict) -> None
         "Agreement": {
             "Description": "Part (%) of the voxels of a place in the other atlas, of those this one labels too, that "
             "have the same place here. The other atlases did not go into this one. Their borders differ from one "
-            "another. For the comparison, white matter within 10 mm of the region atlas's lateral ventricles was "
-            "made deep, as on a person.",
+            "another. White matter within 10 mm of the region atlas's lateral ventricles was made deep first, as on a "
+            "person; MARS_regions_MNI goes by a map of white matter instead, which reaches farther than 10 mm.",
             **agreement_found,
         },
     }
