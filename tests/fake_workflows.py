@@ -30,6 +30,11 @@ CANDIDATE_ROW = {name: value for name, value in ROW.items() if name != "candidat
     "status": "kept", "reason": "n/a", "lesion_index": "1",
 }  # fmt: skip
 
+RESULT = {
+    "n_lesions": 1, "warnings": [], "durations": {},
+    "search": {"runtime": "none", "device": "cpu", "precision": "float32"},
+}  # fmt: skip
+
 
 def _save_like(path, name, data, folder):
     reference = nib.load(path)
@@ -114,7 +119,7 @@ class FakeDetection(SimpleInterface):
             files[name] = str(Path(runtime.cwd) / f"{name}.tsv")
             Path(files[name]).write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
         files["result_json"] = str(Path(runtime.cwd) / "result.json")
-        Path(files["result_json"]).write_text(json.dumps({"n_lesions": 1, "warnings": [], "durations": {}}))
+        Path(files["result_json"]).write_text(json.dumps(RESULT))
         self._results.update(files)
         return runtime
 

@@ -296,12 +296,12 @@ def _position(row: Mapping[str, str]) -> tuple[float, ...]:
     return tuple(float(row[name]) for name in _POSITION)
 
 
-def _moved(lesion: SeenLesion, way: npt.NDArray[np.float64]) -> SeenLesion:
+def _moved(lesion: SeenLesion, way: npt.NDArray[np.floating]) -> SeenLesion:
     x, y, z = (float(v) for v in way[:3, :3] @ np.array(lesion.position) + way[:3, 3])
     return SeenLesion(lesion.name, (x, y, z), lesion.volume)
 
 
-def _look(lesion: SeenLesion, way: npt.NDArray[np.float64], other: Visit) -> Look:
+def _look(lesion: SeenLesion, way: npt.NDArray[np.floating], other: Visit) -> Look:
     """Look up the place of a lesion at the other visit; ``way`` takes points there."""
     point = np.array(_moved(lesion, way).position)
     return look_at(point, other.candidates, other.probability, other.brain)

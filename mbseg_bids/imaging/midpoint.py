@@ -64,7 +64,7 @@ def register_midpoint(
     return Midpoint(half, half @ np.linalg.inv(mean), float(apart), check)
 
 
-def halfway(transform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def halfway(transform: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return the rigid transform of half the turn that, done twice, is the given one.
 
     Half of the rotation vector; the shift t solves (R + 1) t = the whole shift, R being half of the rotation.
@@ -83,7 +83,7 @@ def halfway(transform: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return half
 
 
-def rigid_mean(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rigid_mean(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return the rigid transform in the middle of two that lie close together."""
     return one @ halfway(np.linalg.inv(one) @ other)
 
