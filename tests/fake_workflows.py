@@ -24,9 +24,15 @@ ROW = {
     "volume_mm3": 4.0, "n_voxels": 2, "diameter_mm": 1.97, "size_class": "small",
     "i": 2, "j": 3, "k": 1, "x_mm": 2.0, "y_mm": 3.0, "z_mm": 2.0, "n_slices": 1,
     "probability_mean": 0.9, "probability_max": 0.95, "contrast_ratio": 1.6, "ratio_threshold": 1.4, "flags": "n/a",
+    "longest_diameter_mm": 2.0, "lesion_probability": 0.9, "certainty": "definite",
 }  # fmt: skip
 CANDIDATE_ROW = {name: value for name, value in ROW.items() if name != "candidate_index"} | {
     "status": "kept", "reason": "n/a", "lesion_index": "1",
+}  # fmt: skip
+
+RESULT = {
+    "n_lesions": 1, "warnings": [], "durations": {},
+    "search": {"runtime": "none", "device": "cpu", "precision": "float32"},
 }  # fmt: skip
 
 
@@ -80,7 +86,7 @@ class FakeAnatomy(SimpleInterface):
                 continue
             in_t1w = isdefined(self.inputs.t1w) and "t1w" in name and "det" not in name and "native" not in name
             source = self.inputs.t1w if in_t1w else self.inputs.t2star
-            kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions")) else np.float32
+            kind = np.uint8 if any(word in name for word in ("brain", "tissue", "regions", "places")) else np.float32
             image = nib.load(source)
             files[name] = _save_like(source, name, (np.asarray(image.dataobj) > 90).astype(kind), runtime.cwd)
         reuse = {"aseg": Path(self.inputs.aseg).name} if isdefined(self.inputs.aseg) else {}
@@ -113,7 +119,7 @@ class FakeDetection(SimpleInterface):
             files[name] = str(Path(runtime.cwd) / f"{name}.tsv")
             Path(files[name]).write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
         files["result_json"] = str(Path(runtime.cwd) / "result.json")
-        Path(files["result_json"]).write_text(json.dumps({"n_lesions": 1, "warnings": [], "durations": {}}))
+        Path(files["result_json"]).write_text(json.dumps(RESULT))
         self._results.update(files)
         return runtime
 

@@ -37,6 +37,15 @@ _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their me
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
 _PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the brain, on the grid as acquired."
 _REGISTERED = "Registered rigidly to T2*, on its grid as acquired, standardised to 0-100 inside the brain."
+_MARS_TEXT = (
+    "Places of the Microbleed Anatomical Rating Scale (Gregoire et al. 2009, doi:10.1212/WNL.0b013e3181c34a7d); the "
+    "table counts the microbleeds in them. Deep and periventricular white matter lies within 10 mm of a lateral "
+    "ventricle. Lobes come from a FreeSurfer parcellation where one was reused, else from an atlas."
+)
+_BOMBS_TEXT = (
+    "Sheet of the Brain Observer MicroBleed Scale (Cordonnier et al. 2009, doi:10.1161/STROKEAHA.108.526996), from the "
+    "same places."
+)
 _REGIONS_TEXT = "Brain regions: those of Dadar et al. 2022, and the brainstem."
 
 
@@ -54,7 +63,7 @@ class Output:
     name: str
     """Name within the workflow."""
     source: tuple[str, str]
-    """Workflow (``anatomy``, ``detection``, ``placed``, ``in_t1w``, ``in_template``) and the field that gives it."""
+    """Workflow (``anatomy``, ``detection``, ``placed``, ``sheets``, ``in_t1w``, ``in_template``) and its field."""
     suffix: str
     space: str | None
     entities: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +109,11 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
            {"Type": "Brain", "Description": "Brain mask."}, native=True),
     Output("regions", ("anatomy", "regions_native"), "dseg", "T2starw", {"seg": "regions"},
            {"Description": _REGIONS_TEXT}, table="regions", native=True),
+    Output("mars", ("sheets", "mars_dseg"), "dseg", "T2starw", {"seg": "MARS"}, {"Description": _MARS_TEXT},
+           table="mars", native=True),
+    Output("mars_table", ("sheets", "mars_tsv"), "dseg", "T2starw", {"seg": "MARS"}, extension=".tsv"),
+    Output("bombs_table", ("sheets", "bombs_tsv"), "dseg", "T2starw", {"seg": "BOMBS"}, {"Description": _BOMBS_TEXT},
+           table="bombs", extension=".tsv"),
 )  # fmt: skip
 
 T1W_OUTPUTS: tuple[Output, ...] = (
@@ -227,6 +241,8 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
         metadata |= describe_columns(output.table) | describe_columns("places")
         metadata["index"] = metadata["index"] | {"Format": "integer"}
         metadata["contrasts"] = CONTRASTS_COLUMN
+    elif output.table in ("mars", "bombs"):
+        metadata |= describe_columns(output.table)
     elif output.table == "regions":
         metadata |= {
             "index": {"Description": "Value in the image.", "Format": "integer"},

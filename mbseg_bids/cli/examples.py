@@ -24,6 +24,7 @@ EXAMPLES = {
         "mbseg plant OUTPUT_DIR --lesions 20 --repetitions 5",
         "mbseg plant OUTPUT_DIR --participant-label 01 --sizes cohort --out planted",
     ),
+    "mbseg visits": ("mbseg visits OUTPUT_DIR", "mbseg visits OUTPUT_DIR --against first --anti-amyloid 01"),
     "mbseg evaluate": (
         "mbseg evaluate TRUTH RESULT --out scores",
         "mbseg evaluate sweep TRUTH RESULT --out scores",

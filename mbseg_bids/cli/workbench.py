@@ -20,6 +20,7 @@ COMMANDS = {
     "study": "how patch size, frozen layers, batch, rate and rotations change the result",
     "weights": "list or verify weights of the network",
     "plant": "plant simulated microbleeds in your own scans: which sizes are found, and what else",
+    "visits": "compare the visits of each participant: which microbleeds are new",
     "evaluate": "compare a segmentation with the truth, or two segmentations",
     "baseline": "the U-Net that the paper compares with, and the CSF map of a whole brain",
 }

@@ -1,5 +1,6 @@
 """In which region a lesion lies."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ class Location(NamedTuple):
 
 
 def locate(
-    labels: npt.NDArray[np.integer], regions: npt.NDArray[np.integer], spacing: tuple[float, float, float]
+    labels: npt.NDArray[np.integer],
+    regions: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    names: Mapping[int, str] = REGIONS,
 ) -> dict[int, Location]:
     """Return the region of every component.
 
@@ -38,6 +42,8 @@ def locate(
         Shape (I, J, K), the same grid; 0 is background.
     spacing
         Voxel size in mm along the three axes.
+    names
+        Name of each label in ``regions``.
     """
     reach = [int(NEAREST_REGION_MM / s) + 1 for s in spacing]
     locations = {}
@@ -50,9 +56,9 @@ def locate(
         own, around = labels[window] == label, regions[window]
         touched = own & (around > 0)
         if touched.any():
-            locations[label] = Location(REGIONS[_vote(touched, own, around, spacing)], nearest=False)
+            locations[label] = Location(names[_vote(touched, own, around, spacing)], nearest=False)
         else:
-            locations[label] = _nearest(own, around, spacing)
+            locations[label] = _nearest(own, around, spacing, names)
     return locations
 
 
@@ -76,7 +82,10 @@ def _vote(
 
 
 def _nearest(
-    own: npt.NDArray[np.bool_], regions: npt.NDArray[np.integer], spacing: tuple[float, float, float]
+    own: npt.NDArray[np.bool_],
+    regions: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    names: Mapping[int, str],
 ) -> Location:
     labelled = np.nonzero(regions)
     gap = np.round(ndimage.distance_transform_edt(~own, sampling=spacing)[labelled], 6)
@@ -85,7 +94,7 @@ def _nearest(
     closest = gap == gap.min()
     from_centroid = np.round(_distance_to_centroid(own, spacing)[labelled][closest], 6)
     region = min(zip(from_centroid, regions[labelled][closest], strict=True))[1]
-    return Location(REGIONS[int(region)], nearest=True)
+    return Location(names[int(region)], nearest=True)
 
 
 def _distance_to_centroid(own: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from mbseg_bids.clinical.counts import REGION_NAMES
 from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
 from mbseg_bids.clinical.size import SIZE_CLASSES
 
+GROUP_PATTERN_CAVEAT = f"By the places of its rating sheet where a session has one, else by region: {PATTERN_CAVEAT}"
 _REPEATED = {"REGION": REGION_NAMES, "SIZE": SIZE_CLASSES}
 
 
@@ -22,7 +23,7 @@ def group_columns() -> dict[str, dict[str, Any]]:
 
 
 def _expand(name: str, description: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    text = description["Description"].replace("PATTERN_CAVEAT", PATTERN_CAVEAT)
+    text = description["Description"].replace("PATTERN_CAVEAT", GROUP_PATTERN_CAVEAT)
     for placeholder, values in _REPEATED.items():
         if name.endswith(placeholder):
             for value in values:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from mbseg_bids import __version__
 from mbseg_bids.clinical.burden import BURDEN_CLASSES
 from mbseg_bids.clinical.counts import REGION_NAMES
-from mbseg_bids.clinical.pattern import PATTERN_CAVEAT
 from mbseg_bids.contrasts import TITLES
+from mbseg_bids.group.columns import GROUP_PATTERN_CAVEAT
 from mbseg_bids.group.likeness import likeness, site_column, summaries, trusted
 from mbseg_bids.group.plots import plots
 from mbseg_bids.group.prevalence import REACH_MM, Prevalence, colour_bar, prevalence_pictures
@@ -120,7 +120,7 @@ def render_group(
             sessions=[_table_row(row, reports) for row in sorted(rows, key=concern)],
             problems=problems,
             n_columns=len(columns),
-            pattern_caveat=PATTERN_CAVEAT,
+            pattern_caveat=GROUP_PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
             script=script("group.js"),

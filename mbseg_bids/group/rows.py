@@ -18,6 +18,7 @@ from mbseg_bids.reports.facts import (
     mapping,
     registration_checks,
 )
+from mbseg_bids.reports.rating import read_rating
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -69,6 +70,8 @@ def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
         return SessionResult(row, [], [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
     summary = files.summary()
     row = name_cells(key) | {"status": status} | (_count_cells(counts) if counts else {})
+    if counts and (rating := read_rating(files)):
+        row["distribution_pattern"] = rating.pattern
     row |= _candidate_cells(candidates) | quality_cells(summary)
     row |= _fact_cells(summary) | _scan_cells(summary, files)
     problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]

@@ -13,9 +13,10 @@ from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.brain import dice
 from mbseg_bids.imaging.grids import Grid
 from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, REGIONS
+from mbseg_bids.imaging.rating_places import places_from_atlas, places_from_freesurfer, ventricles_from_atlas
 from mbseg_bids.imaging.regions import nearest_label, regions_from_atlas, regions_from_freesurfer
 from mbseg_bids.imaging.registration_check import check_rigid, register_pair
-from mbseg_bids.imaging.template import load_region_atlas
+from mbseg_bids.imaging.template import load_place_atlas, load_region_atlas
 from mbseg_bids.imaging.tissue import fill_csf_islands, grey_white_contrast, segment_tissue
 from mbseg_bids.imaging.tissue_from_atlas import tissue_without_t1w
 from mbseg_bids.imaging.transforms import PointField, resample
@@ -39,6 +40,8 @@ class Segmentation:
     """0 outside the brain, 1 CSF, 2 GM, 3 WM."""
     regions: npt.NDArray[np.uint8]
     """1 to 6 for each voxel of GM and WM, else 0."""
+    places: npt.NDArray[np.uint8]
+    """Where a reader would say that the voxel lies (:mod:`mbseg_bids.imaging.place_labels`), else 0."""
     warnings: tuple[str, ...]
 
     def volumes(self, voxel_volume: float) -> dict[str, float]:
@@ -57,7 +60,7 @@ def segment(
     t1w_aseg_space: Volume | None = None,
     wmh_mask: Volume | None = None,
 ) -> Segmentation:
-    """Find tissue and regions.
+    """Find tissue, regions and places.
 
     Parameters
     ----------
@@ -83,8 +86,9 @@ def segment(
     """
     grid = Grid(t1w.shape, t1w.affine)
     wmh = None if wmh_mask is None else resample(_as_mask(wmh_mask), grid, order=0).data > 0
+    place_atlas = resample(load_place_atlas(), grid, [template_to_t1w], order=0).data
     if aseg is not None:
-        return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast)
+        return _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast, place_atlas)
     atlas = resample(load_region_atlas(), grid, [template_to_t1w], order=0).data
     if contrast == "T1w":
         tissue, warnings = segment_tissue(t1w.data, brain, t1w.spacing), []
@@ -97,10 +101,12 @@ def segment(
     else:
         tissue, warnings = tissue_without_t1w(t1w, brain, atlas, contrast)
     regions = regions_from_atlas(atlas, tissue, t1w.spacing, wmh)
-    return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
+    ventricles = ventricles_from_atlas(atlas, tissue, t1w.spacing)
+    places = places_from_atlas(place_atlas, regions, ventricles, t1w.spacing)
+    return Segmentation(tissue, regions, places, (*warnings, *_region_warnings(regions)))
 
 
-def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast) -> Segmentation:
+def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast, place_atlas) -> Segmentation:
     grid = Grid(t1w.shape, t1w.affine)
     integers = aseg.with_data(np.rint(np.asarray(aseg.data, np.float64)).astype(np.int32))
     labels, warnings = resample(integers, grid, order=0).data, []
@@ -119,7 +125,8 @@ def _from_aseg(t1w, brain, aseg, t1w_aseg_space, wmh, contrast) -> Segmentation:
     filled = before & (tissue != CSF)
     regions = nearest_label(regions, t1w.spacing, filled)
     regions = np.where(brain & (tissue != CSF), regions, 0).astype(np.uint8)
-    return Segmentation(tissue, regions, (*warnings, *_region_warnings(regions)))
+    places = places_from_freesurfer(labels, place_atlas, regions, t1w.spacing)
+    return Segmentation(tissue, regions, places, (*warnings, *_region_warnings(regions)))
 
 
 def lies_on(labels: npt.NDArray, t1w: Volume, brain: npt.NDArray[np.bool_]) -> bool:

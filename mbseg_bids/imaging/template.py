@@ -80,6 +80,22 @@ def region_atlas_provenance() -> dict:
     return json.loads(atlas_file("json").read_text(encoding="utf-8"))
 
 
+def load_place_atlas() -> Volume:
+    """Load the atlas of places (:mod:`mbseg_bids.imaging.place_labels`), uint8, on the grid of the region atlas.
+
+    Its making and its error are in the JSON file beside it; ``scripts/build_place_atlas.py`` makes it.
+    """
+    with resources.as_file(place_atlas_file("nii.gz")) as path:
+        image = nib.load(path)
+        return Volume(np.asarray(image.dataobj).astype(np.uint8), image.affine)
+
+
+def place_atlas_file(extension: str):
+    """Return the resource of the atlas of places with an extension (``nii.gz`` or ``json``)."""
+    name = f"tpl-{DEFAULT_TEMPLATE}_res-01_atlas-places_dseg.{extension}"
+    return resources.files("mbseg_bids.data").joinpath("atlas", name)
+
+
 def atlas_file(extension: str):
     """Return the resource of the atlas with an extension (``nii.gz`` or ``json``)."""
     name = f"tpl-{DEFAULT_TEMPLATE}_res-01_atlas-SynthSeg14_dseg.{extension}"

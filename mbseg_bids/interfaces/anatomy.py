@@ -186,6 +186,7 @@ class _SegmentRegionsOutputSpec(TraitedSpec):
     anat = File(exists=True, desc="anatomical image, bias corrected, 0-100")
     tissue = File(exists=True, desc="1 CSF, 2 GM, 3 WM on its grid")
     regions = File(exists=True, desc="regions 1 to 6 on its grid")
+    places = File(exists=True, desc="places of a reader on its grid")
     record = traits.Dict(desc="seconds, warnings, what was reused, volumes")
 
 
@@ -214,6 +215,7 @@ class SegmentRegions(SimpleInterface):
         self._results["anat"] = write_volume(folder / "anat_preproc.nii.gz", standard, like)
         self._results["tissue"] = write_volume(folder / "tissue.nii.gz", anat.with_data(found.tissue), like)
         self._results["regions"] = write_volume(folder / "regions.nii.gz", anat.with_data(found.regions), like)
+        self._results["places"] = write_volume(folder / "places.nii.gz", anat.with_data(found.places), like)
         self._results["record"] = {
             "durations": {"segment_regions": round(time.monotonic() - started, 1)},
             "memory_gb": {"segment_regions": memory.gb()},

@@ -40,6 +40,7 @@ from mbseg_bids.reports.images import SessionImages, load_images
 from mbseg_bids.reports.locator import thumbnail
 from mbseg_bids.reports.overview import overview
 from mbseg_bids.reports.planted import planted_page
+from mbseg_bids.reports.rating import Rating, read_rating
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -113,6 +114,8 @@ class Section:
     traceback: list[str]
     thumbnail: bytes = b""
     """A small JPEG for lists of sessions; empty without a T2* image."""
+    rating: Rating | None = None
+    """Places of the microbleeds; None where the session has no rating sheets."""
 
 
 def build_individual_report(output_dir: Path, participant: str) -> Path:
@@ -220,6 +223,7 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
     rows = lesions or []
     counts = _counts(rows, candidates or [], files) if lesions is not None else None
     _compare(rows if counts is not None else None, images, summary, files)
+    rating = read_rating(files) if counts is not None else None
     cards = gallery.lesion_cards(rows, images, prefix=anchor, n_pictures=detail.lesion_pictures)
     on_map = glass.lesion_map(cards, files, images)
     alignment, glance = mosaics.alignment_sheets(images) if images else ([], [])
@@ -236,6 +240,7 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
             n_pictures=detail.each_rejected,
         ),
         rejected_known=candidates is not None,
+        rating=rating,
         lesion_map=on_map,
         alignment=alignment,
         flickers=mosaics.flicker_sheets(images) if images else [],

@@ -24,7 +24,7 @@ DETECTION_GRID = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det",
 NATIVE = ("t2star_native_preproc", "t2w_native_preproc", "t1w_native_preproc", "brain_native", "regions_native")
 T1W_SPACE = ("t1w_preproc", "brain_t1w", "tissue_t1w", "regions_t1w")
 TRANSFORMS = ("t1w_to_t2star", "t2w_to_t2star", "anat_to_t2star", "anat_to_template", "template_to_anat")
-OUTPUTS = (*DETECTION_GRID, *NATIVE, *T1W_SPACE, *TRANSFORMS, "qc_json")
+OUTPUTS = (*DETECTION_GRID, *NATIVE, *T1W_SPACE, "places", *TRANSFORMS, "qc_json")
 """Of a session with all three contrasts."""
 
 
@@ -86,6 +86,8 @@ def init_anatomy_wf(
         Native T2* grid, its affine to the bit; images 0-100.
     t1w_preproc, brain_t1w, tissue_t1w, regions_t1w
         T1w grid; the image 0-100.
+    places
+        Places of a reader (:mod:`mbseg_bids.imaging.place_labels`), grid of the anatomical image.
     t1w_to_t2star, t2w_to_t2star, anat_to_t2star
         4 x 4 text: take points of the moving image to points of T2*, RAS+ mm. The last is one of the first two.
     anat_to_template, template_to_anat
@@ -134,6 +136,7 @@ def init_anatomy_wf(
             (segment, assemble, [("tissue", "tissue"), ("regions", "regions")]),
             (to_template, outputnode, [(way, way) for way in ("anat_to_template", "template_to_anat")]),
             (assemble, outputnode, on_grids),
+            (segment, outputnode, [("places", "places")]),
             (inputnode, gather, [("brain_mask", "brain_mask")]),
             (gather, outputnode, [("out_file", "qc_json")]),
         ]

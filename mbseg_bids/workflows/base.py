@@ -19,6 +19,7 @@ from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
 from mbseg_bids.workflows.detection import INPUTS as DETECTION_INPUTS
 from mbseg_bids.workflows.detection import init_detection_wf
+from mbseg_bids.workflows.sheets import FROM_ANATOMY, FROM_DETECTION, init_sheets_wf
 from mbseg_bids.workflows.spaces import PLACED_TABLES, init_lesions_in_space_wf, init_places_wf
 
 WORKFLOW_NAME = f"mbseg_{__version__.replace('.', '_')}_wf"
@@ -112,6 +113,7 @@ def init_session_wf(
         ]
     )
     sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
+    sources["sheets"] = (_init_sheets(workflow, anatomy, detection, have), "outputnode.")
     sources["placed"] = (_init_places(workflow, anatomy, detection, have), "outputnode.")
     outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE)
     for name, space in (("in_t1w", "T1w"), ("in_template", "template")):
@@ -166,6 +168,19 @@ def _init_places(workflow: Workflow, anatomy: Workflow, detection: Workflow, con
     return places
 
 
+def _init_sheets(workflow: Workflow, anatomy: Workflow, detection: Workflow, contrasts: Sequence[str]) -> Workflow:
+    """Connect and return the workflow that fills in the rating sheets."""
+    sheets = init_sheets_wf(name="sheets_wf")
+    of_anatomy = {field: name for field, name in FROM_ANATOMY.items() if field in outputs_with(contrasts)}
+    workflow.connect(
+        [
+            (anatomy, sheets, [(f"outputnode.{field}", f"inputnode.{name}") for field, name in of_anatomy.items()]),
+            (detection, sheets, [(f"outputnode.{name}", f"inputnode.{name}") for name in FROM_DETECTION]),
+        ]
+    )
+    return sheets
+
+
 def _connect_outputs(
     workflow: Workflow,
     plan: SessionPlan,
@@ -186,9 +201,9 @@ def _connect_outputs(
             WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
         )
         node.inputs.path = output_path(output, session.participant, session.session).as_posix()
-        if output.extension == ".tsv":
+        if output.source[0] == "placed":
             node.inputs.columns = {"contrasts": ",".join(session.contrasts)}
-        else:
+        if output.extension != ".tsv" or output.table:
             node.inputs.metadata = sidecar_of(output, images, bids_dir)
         if output.table == "regions":
             node.inputs.table = regions_table()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from mbseg_bids.bids.files import hide_folders, write_bytes
@@ -19,6 +20,8 @@ from mbseg_bids.bids.outputs import (
     template_outputs,
     write_dataset_files,
 )
+from mbseg_bids.clinical.bombs import bombs_sheet
+from mbseg_bids.clinical.mars import mars_sheet
 from mbseg_bids.errors import CannotWriteError
 
 ALL = [*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs("MNI152NLin2009aSym")]
@@ -73,6 +76,11 @@ def test_every_column_of_the_tables_is_described():
         sidecar = sidecar_of(outputs[name], IMAGES, RAW)
         for column in (*describe_columns(table), *describe_columns("places")):
             assert sidecar[column]["Description"], column
+    for name, rows in (("mars", mars_sheet([])), ("bombs_table", bombs_sheet([]))):
+        sidecar = sidecar_of(outputs[name], IMAGES, RAW)
+        assert all(sidecar[column]["Description"] for column in rows[0])
+        assert {row["place"] for row in rows} == set(sidecar["place"]["Levels"])
+        assert "doi:10." in sidecar["Description"]
 
 
 def test_dataset_description_links_to_the_input_without_naming_the_machine(tmp_path):
@@ -135,13 +143,16 @@ def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_ima
     for name, row in (("dseg_table", ROW), ("candidates_table", CANDIDATE_ROW)):
         tables[name] = tmp_path / f"{name}.tsv"
         tables[name].write_text("\t".join(row) + "\n" + "\t".join(map(str, row.values())) + "\n")
+    for name, rows in (("mars_table", mars_sheet([])), ("bombs_table", bombs_sheet([]))):
+        tables[name] = tmp_path / f"{name}.tsv"
+        pd.DataFrame(rows).to_csv(tables[name], sep="\t", index=False)
     for participant, session in (("01", None), ("02", "a")):
         folder = raw / f"sub-{participant}" / (f"ses-{session}" if session else "") / "anat"
         images = {contrast: (folder / f"{contrast}.nii.gz",) for contrast in ("T1w", "T2w", "T2starw")}
         for output in ALL:
             path = output_path(output, participant, session).as_posix()
             node = WriteDerivative(in_file=str(tables.get(output.name, image)), output_dir=str(out), path=path)
-            if output.extension != ".tsv":
+            if output.extension != ".tsv" or output.table:
                 node.inputs.metadata = sidecar_of(output, images, raw)
             if output.table == "regions":
                 node.inputs.table = "index\tname\n1\tcortical_gm\n"
