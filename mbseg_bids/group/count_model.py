@@ -28,9 +28,9 @@ FEW_CLUSTERS = 40
 REGION_OUTCOMES = tuple(f"n_{name}" for name in REGION_NAMES if name != "unassigned")
 
 ZERO_INFLATION_NOTE = (
-    "A zero-inflated model takes some people to have no microbleeds whatever their covariates. It converges badly where "
-    "the negative binomial model explains the zeros already, where counts are few, and where a covariate has classes "
-    "with hardly any microbleeds: the share of such people and alpha then stand for each other."
+    "A zero-inflated model takes some people to have no microbleeds whatever their covariates. It converges badly "
+    "where the negative binomial model explains the zeros already, where counts are few, and where a covariate has "
+    "classes with hardly any microbleeds: the share of such people and alpha then stand for each other."
 )
 
 

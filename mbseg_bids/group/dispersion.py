@@ -57,7 +57,8 @@ def judge_dispersion(design: Design, fit: Fit, poisson: Fit) -> Dispersion:
     else:
         words = (
             f"The counts scatter more than Poisson counts: alpha {fit.alpha:.2f} (95 % interval {low:.2f} to "
-            f"{high:.2f}), Pearson chi-square / df {poisson.pearson:.2f} of a Poisson model, {fit.pearson:.2f} of this one. "
+            f"{high:.2f}), Pearson chi-square / df {poisson.pearson:.2f} of a Poisson model, {fit.pearson:.2f} of this "
+            "one. "
         )
         if p >= 0.05:
             words = (

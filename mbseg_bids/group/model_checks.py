@@ -89,7 +89,7 @@ def separating_columns(scaled: npt.NDArray, counts: npt.NDArray) -> list[int]:
     """Return the columns along which the likelihood of a model with log link grows for ever; none if it has a maximum.
 
     There is no maximum if, and only if, some direction d has ``x @ d = 0`` in every row with a count above 0, and
-    ``x @ d <= 0`` in the others, not all 0 (Correia, Guimaraes and Zylkin 2019, arXiv:1903.01633, Proposition 1).
+    ``x @ d <= 0`` in the others, not all 0 (Correia, Guimaraes and Zylkin 2019, arXiv:1903.01633).
 
     Parameters
     ----------
