@@ -25,6 +25,9 @@ from mbseg_bids.group.regional import Regions, fit_regions
 FEW_CLUSTERS = 40
 """Participants below which clustered standard errors are too small (Cameron and Miller 2015 speak of 20 to 50)."""
 
+VAGUE_SHARE = 1.0
+"""Standard error of the logit of a share from which it says little: an interval of 12 to 88 % about a half."""
+
 REGION_OUTCOMES = tuple(f"n_{name}" for name in REGION_NAMES if name != "unassigned")
 
 ZERO_INFLATION_NOTE = (
@@ -50,6 +53,8 @@ class Analysis:
         What was done, in sentences.
     warnings
         What to beware of, in sentences.
+    site
+        Column that tells sites apart, if there is one.
     """
 
     request: ModelRequest
@@ -61,6 +66,7 @@ class Analysis:
     regions: Regions | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    site: str | None
 
 
 def analyse(
@@ -88,7 +94,8 @@ def analyse(
     design = build_design(used, formula, request.offset, cluster=request.all_sessions)
     warnings = check_design(design, formula.outcome)
     check_installed()
-    warnings += harmonisation_warnings(used, formula.columns, site_column(columns))
+    site = site_column(columns)
+    warnings += harmonisation_warnings(used, formula.columns, site)
     warnings += _cluster_warnings(design)
     poisson, plain = fit_poisson(design), fit_negative_binomial(design)
     checks = [] if plain.kind == "poisson" else [poisson]
@@ -102,12 +109,16 @@ def analyse(
         else:
             checks = [plain, *checks]
             notes.append(_comparison(main, plain))
+            if (main.zero_error or 0.0) > VAGUE_SHARE:
+                warnings.append("The share of rows without microbleeds whatever their covariates is hardly determined.")
     regions = None
     if formula.outcome == "n_total":
         regions = fit_regions(used, design, [c for c in REGION_OUTCOMES if c in columns], request.correction)
         warnings += regions.warnings
     dispersion = judge_dispersion(design, plain, poisson)
-    return Analysis(request, selection, design, main, tuple(checks), dispersion, regions, tuple(notes), tuple(warnings))
+    return Analysis(
+        request, selection, design, main, tuple(checks), dispersion, regions, tuple(notes), tuple(warnings), site
+    )
 
 
 def _session_notes(selection: Selection, request: ModelRequest) -> list[str]:

@@ -57,8 +57,8 @@ def judge_dispersion(design: Design, fit: Fit, poisson: Fit) -> Dispersion:
     else:
         words = (
             f"The counts scatter more than Poisson counts: alpha {fit.alpha:.2f} (95 % interval {low:.2f} to "
-            f"{high:.2f}), Pearson chi-square / df {poisson.pearson:.2f} of a Poisson model, {fit.pearson:.2f} of this "
-            "one. "
+            f"{high:.2f}), Pearson chi-square / df {poisson.pearson:.2f} of a Poisson model, {fit.pearson:.2f} of "
+            "the negative binomial one. "
         )
         if p >= 0.05:
             words = (
@@ -67,7 +67,7 @@ def judge_dispersion(design: Design, fit: Fit, poisson: Fit) -> Dispersion:
         if design.clusters is None and narrowness[0] < _NARROW:
             words += (
                 f"Poisson would have been too narrow: its standard errors are {100 * narrowness[0]:.0f} to "
-                f"{100 * narrowness[1]:.0f} % of these."
+                f"{100 * narrowness[1]:.0f} % of the others."
             )
     return Dispersion(fit.alpha, low, high, p, fit.pearson, poisson.pearson, narrowness, words.strip())
 

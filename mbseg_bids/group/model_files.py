@@ -29,7 +29,7 @@ from mbseg_bids.reports.individual import environment
 STEM = "microbleeds_model"
 SOFTWARE = ("statsmodels", "scipy", "numpy")
 OUTSIDE = ("scanner", "t2star_sequence")
-"""Columns that have a figure although they are not in the model."""
+"""Columns that have a figure although they are not in the model, beside that of the site."""
 
 _KIND_WORDS = {
     "negative_binomial": "Negative binomial",
@@ -155,6 +155,7 @@ def sidecar(analysis: Analysis, described: Mapping[str, Any]) -> dict[str, Any]:
 def render_section(analysis: Analysis, lines: Sequence[Mapping[str, Any]]) -> Markup:
     """Return the section of the group page."""
     regions = analysis.regions
+    others = [*OUTSIDE, *([analysis.site] if analysis.site and analysis.site not in OUTSIDE else [])]
     text = _template().render(
         refused=None,
         formula=analysis.request.formula.text,
@@ -168,7 +169,8 @@ def render_section(analysis: Analysis, lines: Sequence[Mapping[str, Any]]) -> Ma
         else {},
         region_words=lambda name: words(name.removeprefix("n_")),
         zeros=_zero_share(analysis.main),
-        figures=model_figures(analysis.selection.rows, analysis.design, analysis.main, OUTSIDE),
+        figures=model_figures(analysis.selection.rows, analysis.design, analysis.main, others),
+        interactions=any(len(term) > 1 for term in analysis.design.terms),
         small=_small,
     )
     return Markup(text)
