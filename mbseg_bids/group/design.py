@@ -5,6 +5,7 @@ Nothing is evaluated: a factor is a column, a class or a logarithm, and a term i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def _code(rows: Sequence[Row], factor: Factor) -> tuple[Coding, Sequence[Any]]:
     if len(set(texts)) < 2:
         raise UnreadableDataError(f"--model: {name} is {texts[0]!r} in every row used", "take it out of the formula")
     if factor.kind == "log":
-        return Coding(factor), _positive(rows, name, "log")
+        return Coding(factor), _positive(rows, name, "log").tolist()
     numbers = [number_of(text) for text in texts]
     strange = [n for n, number in enumerate(numbers) if number is None]
     if factor.kind == "plain" and not strange:
@@ -201,11 +202,16 @@ def _positive(rows: Sequence[Row], column: str, use: str) -> npt.NDArray[np.floa
 def _matrix(
     terms: Sequence[Term], codings: Sequence[Coding], data: Data, n_rows: int | None = None
 ) -> tuple[npt.NDArray[np.float64], tuple[Column, ...]]:
-    """Return the matrix and its columns; ``n_rows`` is needed where there is no term."""
+    """Return the matrix and its columns, fewer than rows; ``n_rows`` is needed where there is no term."""
     by_factor = {coding.factor: coding for coding in codings}
     n_rows = len(next(iter(data.values()))) if n_rows is None and data else n_rows or 0
     arrays, columns = [np.ones(n_rows)], [Column(INTERCEPT, (), "")]
     for term in terms:
+        n_columns = len(columns) + prod(max(1, len(by_factor[factor].levels) - 1) for factor in term)
+        if n_columns >= n_rows:  # before the memory is taken: classes multiply
+            raise UnreadableDataError(
+                f"--model: {n_rows} rows for at least {n_columns} coefficients", "a shorter formula, or more people"
+            )
         coded = {"": np.ones(n_rows)}
         for factor in term:
             coded = {

@@ -23,17 +23,16 @@ def check_design(design: Design, outcome: str) -> list[str]:
     Raises
     ------
     UnreadableDataError
-        If all counts are zero, covariates are collinear, there are too few rows or events, or the counts separate.
+        If all counts are zero, covariates are collinear, there are too few events, or the counts separate.
     """
     n_rows, n_columns = design.matrix.shape
     n_events = int(np.count_nonzero(design.counts))
     if not n_events:
         raise UnreadableDataError(f"--model: {outcome} is 0 in all {n_rows} rows", "there is nothing to model")
-    if n_rows <= n_columns:
-        raise UnreadableDataError(
-            f"--model: {n_rows} rows for {n_columns} coefficients", "a shorter formula, or more people"
-        )
     scaled = standardise(design.matrix)[0]
+    for name, column in zip(design.names, scaled.T, strict=True):
+        if not column.any():
+            raise UnreadableDataError(f"--model: no row tells {name} from the rest", "merge classes, or take it out")
     dependent = dependent_columns(scaled)
     if dependent is not None:
         column, on = dependent
@@ -79,7 +78,7 @@ def dependent_columns(scaled: npt.NDArray) -> tuple[int, list[int]] | None:
         earlier, column = scaled[:, :n], scaled[:, n]
         weights = np.linalg.lstsq(earlier, column, rcond=None)[0]
         left = np.linalg.norm(column - earlier @ weights)
-        if left <= _RANK_TOLERANCE * max(1.0, np.linalg.norm(column)) * np.sqrt(len(column)):
+        if left <= _RANK_TOLERANCE * max(1.0, float(np.linalg.norm(column))) * len(column) ** 0.5:
             on = [int(k) for k in np.flatnonzero(np.abs(weights) > 1e-6) if k > 0]
             return n, on or [0]
     return None

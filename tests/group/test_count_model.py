@@ -40,7 +40,19 @@ HOSTILE = {
     "constant class": (changed(ROWS, "sex", "F"), "count ~ sex", 65, "sex is 'F' in every row"),
     "all counts zero": (changed(ROWS, "n_total", 0), "count ~ age", 65, "n_total is 0 in all 120 rows"),
     "too few events": (changed(ROWS, "n_total", 0, lambda n: n > 5), "count ~ age + sex + group", 65, "at least 8"),
-    "too few rows": (ROWS[:3], "count ~ age + group", 65, "3 rows for 3 coefficients"),
+    "too few rows": (ROWS[:3], "count ~ age + group", 65, "3 rows for at least 3 coefficients"),
+    "classes that multiply": (
+        changed(changed(ROWS, "site", lambda n: f"s{n % 60}"), "model", lambda n: f"m{n % 59}"),
+        "count ~ site * model",
+        65,
+        "120 rows for at least",
+    ),
+    "a combination that nobody has": (
+        changed(ROWS, "sex", "F", lambda n: n in BY_GROUP),
+        "count ~ sex * group",
+        65,
+        r"no row tells sex\[M\]:group\[patient\] from the rest",
+    ),
     "class without events": (
         changed(ROWS, "n_total", 0, lambda n: n in BY_GROUP),
         "count ~ age + group",
