@@ -17,6 +17,8 @@ def run_group(request: Request) -> str:
     ------
     NothingSelectedError
         If no session is finished.
+    MbsegError
+        If the model asked for cannot be fitted; the tables and the page are written before.
     """
     marks = sorted((request.output_dir / "logs").glob("sub-*_done.json"))
     if not marks:
@@ -30,8 +32,14 @@ def run_group(request: Request) -> str:
     with scratch_folders():
         from mbseg_bids.group.build import build_group
 
-        result = build_group(request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None)
+        folders = request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None
+        result = build_group(*folders, request.model) if request.model else build_group(*folders)
     for problem in result.problems:
         LOGGER.warning("%s", problem)
+    if request.model:
+        for warning in result.model.warnings:
+            LOGGER.warning("model: %s", warning)
+        if result.model.error is not None:
+            raise result.model.error
     number = f"{len(marks)} session{'' if len(marks) == 1 else 's'}"
     return f"group tables of {number} are in {request.output_dir / 'phenotype'}"

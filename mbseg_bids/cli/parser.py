@@ -10,8 +10,10 @@ from typing import Any
 from mbseg_bids import __version__
 from mbseg_bids.cli.arguments import Parser, complete, show_examples, swallowed
 from mbseg_bids.cli.descriptor import PrintDescriptor
+from mbseg_bids.cli.model_options import add_model_options, model_request
 from mbseg_bids.cli.setting_checks import check_values
 from mbseg_bids.errors import UnknownLevelError, UsageError
+from mbseg_bids.group.formula import ModelRequest
 from mbseg_bids.settings import Settings, from_toml
 
 LEVELS = ("participant", "group")
@@ -40,6 +42,8 @@ class Request:
     reports_only: bool = False
     boilerplate_only: bool = False
     verbosity: int = 0
+    model: ModelRequest | None = None
+    """Of the counts, at the group level."""
 
 
 EXAMPLES = (
@@ -81,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reuse(parser.add_argument_group("results to reuse"))
     _add_method(parser.add_argument_group("method"))
     _add_resources(parser.add_argument_group("resources"))
+    add_model_options(parser.add_argument_group("statistics"))
     _add_running(parser.add_argument_group("running"))
     return parser
 
@@ -125,6 +130,7 @@ def parse_request(argv: Sequence[str]) -> Request:
         reports_only=args.reports_only,
         boilerplate_only=args.boilerplate_only,
         verbosity=args.verbose,
+        model=model_request(args),
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from mbseg_bids.bids.files import write_text
 from mbseg_bids.group.columns import group_columns
+from mbseg_bids.group.formula import ModelRequest
 from mbseg_bids.group.index import write_index
 from mbseg_bids.group.joined import InputTables, input_sessions, read_input_tables
 from mbseg_bids.group.lesions import lesion_columns, lesion_lines
 from mbseg_bids.group.likeness import find_outliers, trusted
+from mbseg_bids.group.model_files import ModelOutcome, model_outcome
 from mbseg_bids.group.page import render_group
 from mbseg_bids.group.prevalence import gather, write_map
 from mbseg_bids.group.rows import COMPLETE, NOT_STARTED, SessionResult, cell, name_cells, read_session
@@ -37,6 +39,8 @@ class GroupResult:
         Rows of the table; rows with counts.
     problems
         One sentence each, beginning with the session's or the file's name.
+    model
+        What became of the model of the counts.
     """
 
     table: Path
@@ -47,9 +51,10 @@ class GroupResult:
     n_sessions: int
     n_complete: int
     problems: tuple[str, ...]
+    model: ModelOutcome
 
 
-def build_group(output_dir: Path, bids_dir: Path | None = None) -> GroupResult:
+def build_group(output_dir: Path, bids_dir: Path | None = None, model: ModelRequest | None = None) -> GroupResult:
     """Gather every session into one table and one page.
 
     May be run at any time, also while sessions are still running: a session without a readable lesion table has a
@@ -62,6 +67,8 @@ def build_group(output_dir: Path, bids_dir: Path | None = None) -> GroupResult:
     bids_dir
         Input dataset. If given, ``participants.tsv`` and ``sessions.tsv`` are joined, and its sessions that the
         output directory knows nothing of get a row. A ``participants.tsv`` in the output directory serves otherwise.
+    model
+        Model of the counts, if one is wanted. One that cannot be fitted stops nothing: the result says why.
     """
     output_dir = Path(output_dir)
     described = group_columns()
@@ -80,11 +87,13 @@ def build_group(output_dir: Path, bids_dir: Path | None = None) -> GroupResult:
     lines = lesion_lines(results, of_lesions, on_template.places)
     lesions = _write_table(output_dir, "microbleeds_lesions", of_lesions, lines, _LESIONS)
     prevalence = write_map(output_dir, on_template)
-    page = write_text(output_dir / "group.html", render_group(rows, columns, problems, output_dir, on_template))
+    modelled = model_outcome(output_dir, rows, columns, described, model)
+    html = render_group(rows, columns, problems, output_dir, on_template, modelled.section)
+    page = write_text(output_dir / "group.html", html)
     write_index(output_dir, rows)
     n_complete = sum(row["status"] == COMPLETE for row in rows)
     sidecar = table.with_suffix(".json")
-    return GroupResult(table, sidecar, page, lesions, prevalence, len(rows), n_complete, tuple(problems))
+    return GroupResult(table, sidecar, page, lesions, prevalence, len(rows), n_complete, tuple(problems), modelled)
 
 
 def _read(output_dir: Path, bids_dir: Path | None, joined: InputTables) -> tuple[list[SessionKey], list[SessionResult]]:

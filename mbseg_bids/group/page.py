@@ -82,6 +82,7 @@ def render_group(
     problems: Sequence[str],
     output_dir: Path,
     on_template: Prevalence,
+    model_section: str = "",
 ) -> str:
     """Return the page. Sessions that failed a check, are not complete or stand out come first in its table."""
     counted = [row for row in rows if row["status"] == COMPLETE]
@@ -111,6 +112,7 @@ def render_group(
             site=site,
             contrasts=sorted(Counter(_shown(row, "contrasts") for row in good).items()),
             plots=plots(good, columns),
+            model_section=model_section,
             map_pictures=pictures,
             map_largest=largest,
             map_reach=REACH_MM,
