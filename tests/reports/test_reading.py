@@ -92,7 +92,7 @@ def test_unknown_facts_of_the_first_screen_are_said_to_be_unknown():
 
 def test_shipped_weights_are_said_to_have_learned_from_simulated_scans():
     sha = "90f3adc786fccf9283946fc70f2092193c299a0453b86b55f94b4d67e0d237e2"
-    shipped = weights_sentence({"detection": {"weights": {"name": "mbseg-simulated-2", "sha256": sha}}})
+    shipped = weights_sentence({"detection": {"weights": {"name": "mbseg-simulated-3", "sha256": sha}}})
     assert "learned from simulated scans" in shipped
     assert "simulated" not in weights_sentence({"detection": {"weights": {"name": "mine", "sha256": "0" * 64}}})
 
