@@ -9,6 +9,7 @@ import pytest
 from fake_output import SHAPE, fake_arrays, fake_summary, lesion_rows, write_session
 from PIL import Image
 
+from mbseg_bids.detection.weights import list_weights
 from mbseg_bids.group.build import build_group
 from mbseg_bids.reports.gallery import ALL_PICTURES
 from mbseg_bids.reports.images import load_images
@@ -91,7 +92,7 @@ def test_unknown_facts_of_the_first_screen_are_said_to_be_unknown():
 
 
 def test_shipped_weights_are_said_to_have_learned_from_simulated_scans():
-    sha = "90f3adc786fccf9283946fc70f2092193c299a0453b86b55f94b4d67e0d237e2"
+    sha = next(entry.sha256 for entry in list_weights() if entry.name == "mbseg-simulated-3")
     shipped = weights_sentence({"detection": {"weights": {"name": "mbseg-simulated-3", "sha256": sha}}})
     assert "learned from simulated scans" in shipped
     assert "simulated" not in weights_sentence({"detection": {"weights": {"name": "mine", "sha256": "0" * 64}}})
