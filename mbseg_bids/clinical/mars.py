@@ -114,11 +114,12 @@ class HaemorrhagicPart:
     def sentence(self) -> str:
         """One sentence for a report."""
         if self.unplaced:
-            return f"{self.unplaced} microbleeds lie in no known place, so whether lobar ones are alone is not known."
+            return f"{_counted(self.unplaced, '')} in no known place: whether lobar ones are alone is not known."
         if self.deep:
-            return f"{self.deep} deep or brainstem microbleeds: the criteria's strictly lobar pattern is not there."
+            deep = _counted(self.deep, "deep or brainstem ")
+            return f"{deep}: the criteria's strictly lobar pattern is not there."
         if self.lobar >= 2:
-            return f"{self.lobar} strictly lobar microbleeds, none deep: as many (two) as the criteria ask for."
+            return f"{_counted(self.lobar, 'strictly lobar ')}, none deep: as many (two) as the criteria ask for."
         if self.lobar:
             return "1 strictly lobar microbleed, none deep: alone fewer than the two that the criteria ask for."
         return "No lobar microbleed."
@@ -161,6 +162,10 @@ def _as_regions(counts: Mapping[str, int]) -> dict[str, int]:
         region = stand_ins.get(place) or of_location.get(LOCATION_OF_PLACE.get(place, ""), UNASSIGNED)
         regions[region] += number
     return regions
+
+
+def _counted(number: int, kind: str) -> str:
+    return f"{number} {kind}microbleed{'' if number == 1 else 's'}"
 
 
 def _names(lesions: Sequence[PlacedLesion]) -> str:

@@ -21,34 +21,19 @@ from mbseg_bids.clinical.visits import (
     count_changes,
     look_at,
 )
-from mbseg_bids.group.rows import cell, read_session
+from mbseg_bids.group.rows import cell
+from mbseg_bids.group.visit_files import POSITION, Visit, read_visit
 from mbseg_bids.imaging.midpoint import Midpoint, register_midpoint
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.reports.figures import intensity_window
-from mbseg_bids.reports.session_files import CANDIDATE_COLUMNS, LESION_COLUMNS, SessionFiles, SessionKey, find_sessions
+from mbseg_bids.reports.session_files import SessionKey, find_sessions
 from mbseg_bids.reports.visits import ChangeCard, PairSection, crop_at, render_visits
 
 PREVIOUS, FIRST = "previous", "first"
 AGAINST = (PREVIOUS, FIRST)
 """Which earlier visit each one is compared with."""
-_POSITION = ("x_mm", "y_mm", "z_mm")
 _TITLE = "Microbleeds over visits, compared by mbseg_bids from the files of the sessions"
 Register = Callable[[Volume, Volume, npt.NDArray, npt.NDArray], Midpoint]
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What is compared of one session; positions in scanner coordinates of its T2*."""
-
-    key: SessionKey
-    lesions: tuple[SeenLesion, ...]
-    candidates: Mapping[str, tuple[float, ...]]
-    """Rejected candidates by name."""
-    t2star: Volume
-    brain: Volume
-    probability: Volume
-    labels: Volume
-    acquisition: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,34 +117,6 @@ def compare_participant(
     return [compare(before, after, register) for before, after in pairs], problems
 
 
-def read_visit(output_dir: Path, key: SessionKey) -> tuple[Visit | None, str]:
-    """Read what a session left, or say why it cannot be compared."""
-    files = SessionFiles(output_dir, key)
-    if not files.finished:
-        return None, "it is not finished"
-    lesions = files.table("space-T2starw_seg-CMB_dseg.tsv", (*LESION_COLUMNS, "name", *_POSITION), "lesion table")
-    candidates = files.table(
-        "space-T2starw_seg-CMBcandidates_dseg.tsv", (*CANDIDATE_COLUMNS, "name", "status"), "table of candidates"
-    )
-    images = {
-        "t2star": files.volume("space-T2starw_desc-preproc_T2starw.nii.gz", "T2* image"),
-        "brain": files.volume("space-T2starw_desc-brain_mask.nii.gz", "brain mask", labels=True),
-        "probability": files.volume("space-T2starw_label-CMB_probseg.nii.gz", "probability map"),
-        "labels": files.volume("space-T2starw_seg-CMB_dseg.nii.gz", "lesion labels", labels=True),
-    }
-    found = {name: volume for name, volume in images.items() if volume is not None}
-    if lesions is None or candidates is None or len(found) < len(images):
-        return None, " ".join(files.problems)
-    if not (found["brain"].data > 0).any():
-        return None, "its brain mask is empty"
-    try:
-        seen = tuple(SeenLesion(r["name"], _position(r), float(r["volume_mm3"])) for r in lesions)  # type: ignore[arg-type]
-        rejected = {r["name"]: _position(r) for r in candidates if r["status"] == "rejected"}
-    except (ValueError, KeyError) as error:
-        return None, f"its tables cannot be used ({error})"
-    return Visit(key, seen, rejected, **found, acquisition=read_session(output_dir, key).row), ""
-
-
 def compare(before: Visit, after: Visit, register: Register = register_midpoint) -> Comparison:
     """Register two visits and say what became of each microbleed."""
     midpoint = register(before.t2star, after.t2star, before.brain.data > 0, after.brain.data > 0)
@@ -194,7 +151,7 @@ def change_rows(comparison: Comparison) -> list[dict[str, Any]]:
             | {"volume_ratio": change.volume_ratio}
             | {"candidate": (look.candidate or None) if look else None}
             | {"network_probability": look.probability if look else None}
-            | dict(zip(_POSITION, place, strict=True))
+            | dict(zip(POSITION, place, strict=True))
         )
     return rows
 
@@ -290,10 +247,6 @@ def _shown_by(comparison: Comparison, change: Change) -> tuple[Visit, str]:
         return comparison.after, change.after.name
     assert change.before is not None
     return comparison.before, change.before.name
-
-
-def _position(row: Mapping[str, str]) -> tuple[float, ...]:
-    return tuple(float(row[name]) for name in _POSITION)
 
 
 def _moved(lesion: SeenLesion, way: npt.NDArray[np.floating]) -> SeenLesion:
