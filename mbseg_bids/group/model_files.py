@@ -183,8 +183,11 @@ def _template() -> Any:
 def _rows_of(
     outcome: str, role: str, fit: Fit, design: Design, adjusted: Sequence[float] | None = None
 ) -> Iterable[dict[str, Any]]:
-    low, high = alpha_interval(design, fit)
-    same = {"outcome": outcome, "model": fit.kind, "role": role, "alpha": fit.alpha, "alpha_low": low}
+    low: float | None = None
+    high: float | None = None
+    if not (role == "check" and fit.kind == "poisson"):  # there alpha is 0 by assumption, not by estimate
+        low, high = alpha_interval(design, fit)
+    same: dict[str, Any] = {"outcome": outcome, "model": fit.kind, "role": role, "alpha": fit.alpha, "alpha_low": low}
     same |= {"alpha_high": high, "pearson_dispersion": fit.pearson, "n_rows": len(design.counts)}
     same |= {"n_rows_with_microbleeds": int((design.counts > 0).sum()), "n_microbleeds": int(design.counts.sum())}
     for n, column in enumerate(design.columns):

@@ -1,7 +1,9 @@
+import re
 import subprocess
 import sys
 
 import pytest
+from doc_pages import PAGES
 
 from mbseg_bids.cli.parser import parse_request
 from mbseg_bids.errors import UsageError
@@ -148,6 +150,13 @@ def test_request():
     request = parse_request([*GROUP, "--model", "count ~ age", "--model-session", "ses-2", "--offset", "ml"]).model
     assert (request.session, request.offset, request.all_sessions, request.correction) == ("2", "ml", False, "holm")
     assert parse_request(GROUP).model is None
+
+
+def test_formulas_of_the_docs_can_be_read():
+    found = [text for page in PAGES for text in re.findall(r"--model [\"']([^\"']+)[\"']", page.read_text())]
+    assert len(found) >= 4
+    for text in found:
+        parse_formula(text)
 
 
 def test_the_group_level_imports_no_statsmodels_without_a_model():

@@ -63,6 +63,9 @@ def test_table_sidecar_and_page(tree, capsys):
     assert set(main.n_rows) == {N - 1}
     np.testing.assert_allclose(np.exp(main.coefficient), main.rate_ratio, rtol=1e-4)
     assert ((main.rate_ratio_low < main.rate_ratio) & (main.rate_ratio < main.rate_ratio_high)).all()
+    check = table[table.role == "check"]
+    assert set(check.model) == {"poisson"}
+    assert check.alpha_high.isna().all()
     regional = table[(table.role == "region") & (table.term != "intercept")]
     assert set(regional.outcome) == {"n_cortical_gm", "n_deep_gm"}
     assert (regional.p_adjusted >= regional.p).all()
