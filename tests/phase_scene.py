@@ -1,4 +1,4 @@
-"""Complex signal about known sources of susceptibility, by the dipole in Fourier space: independent of what is tested."""
+"""Complex signal about known sources of susceptibility, by the dipole in Fourier space, unlike what is tested."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def scene(
     """
     rng = np.random.default_rng(seed)
     rotation = np.eye(3) if rotation is None else rotation
-    n = int(round(size / FINE))
+    n = round(size / FINE)
     line = (np.arange(n) + 0.5) * FINE - size / 2
     x, y, z = np.meshgrid(line, line, line, indexing="ij", sparse=True)
     chi, void = np.zeros((n,) * 3), np.zeros((n,) * 3)
@@ -82,7 +82,7 @@ def scene(
 
 
 def _averaged(fine, voxel):
-    steps = [int(round(v / FINE)) for v in voxel]
+    steps = [round(v / FINE) for v in voxel]
     cut = fine[tuple(slice(0, len(fine) // s * s) for s in steps)]
     shape = [m for n, s in zip(cut.shape, steps, strict=True) for m in (n // s, s)]
     return cut.reshape(shape).mean(axis=(1, 3, 5))

@@ -1,9 +1,9 @@
 """The dipole about a candidate in the phase: its moment, signed, with a standard error.
 
 A compact source of susceptibility dChi and volume V disturbs the main field outside itself by
-dB = (dChi V) B0 / (4 pi) (3 cos^2 - 1) / r^3, along B0 (Haacke et al., Magnetic Resonance Imaging, 1999, ch. 25; a sphere's
-(dChi B0 / 3) (a / r)^3 (3 cos^2 - 1) with V = 4/3 pi a^3). Only the moment dChi V can be told from outside, not its
-two factors (Liu & Haacke; McAuley et al. 2010, Magn Reson Med 64:1611). The phase turns by gamma dB TE.
+dB = (dChi V) B0 / (4 pi) (3 cos^2 - 1) / r^3, along B0 (Haacke et al., Magnetic Resonance Imaging, 1999, ch. 25: a
+sphere's (dChi B0 / 3) (a / r)^3 (3 cos^2 - 1), with V = 4/3 pi a^3). Only the moment dChi V can be told from outside,
+not its two factors. The phase turns by gamma dB TE.
 
 B0 points along z of the scanner, which is z of the world of the image (RAS+ mm).
 """
@@ -93,10 +93,10 @@ class DipoleFit:
 def fit_dipole(scan: PhaseScan, centre: Sequence[float]) -> DipoleFit:
     """Fit one dipole about a candidate to all echoes together.
 
-    Background (a polynomial of second order for each echo) and moment are fitted by least squares, each voxel weighted by
-    its squared magnitude, since the variance of the phase goes with its inverse. The centre is searched for by up to 1.5 mm.
-    The standard error is the larger one of that of the fit and that between the eight octants about the centre, as
-    what is left (veins, other sources) is no noise of single voxels.
+    Background (a polynomial of second order for each echo) and moment are fitted by least squares, each voxel weighted
+    by its squared magnitude, since the variance of the phase goes with its inverse. The centre is searched for up to
+    1.5 mm away along each axis. The standard error is the larger one of that of the fit and that between the eight
+    octants about the centre, as what is left (veins, other sources) is no noise of single voxels.
 
     Parameters
     ----------

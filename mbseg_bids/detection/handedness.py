@@ -3,8 +3,8 @@
 Whether a stronger field turns the phase forwards or backwards depends on the vendor, its software and the conversion,
 and no header tells. But nearly all that is thin or small and dark on T2* within the brain is venous blood or iron, both
 paramagnetic. So the darkness of the magnitude, taken for susceptibility, predicts the sign of the field everywhere,
-through the dipole (Marques & Bowtell 2005, Concepts Magn Reson B 25:65; Salomir et al. 2003); a vein across B0 and one
-along it, whose fields are of unlike sign, both count rightly. The predicted field goes with the measured one, or against it.
+through the dipole (Marques & Bowtell 2005, Concepts Magn Reson B 25:65); a vein across B0 and one along it, whose
+fields are of unlike sign, both count rightly. The predicted field goes with the measured one, or against it.
 """
 
 import math

@@ -60,12 +60,14 @@ REASON_SENTENCES = {
     "bright_core": "passed the ratio rule, rejected by its core, bright on T2w or T1w: a cavernoma, fresh blood or a "
     "vessel",
     "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
+    "diamagnetic": "passed the ratio rule, rejected by its phase: diamagnetic, as calcium is and blood is not",
     "second_look": "passed the ratio rule, rejected by the second look: more like something else",
 }
 _CRITERION_FACTS = {
     "not_in_parenchyma": ("Brain tissue around it", ("parenchyma_share",)),
     "bright_core": ("Core / surroundings", ("core_brightness",)),
     "continues_as_vessel": ("Line, in plane and across", ("vessel_in_plane", "vessel_across_slices")),
+    "diamagnetic": ("Moment and its error, ppm mm³", ("susceptibility_moment", "moment_error")),
     "above_maximum_size": ("Longest diameter, mm", ("longest_diameter_mm",)),
 }
 AGAINST_SENTENCES = {
