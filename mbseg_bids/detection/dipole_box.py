@@ -75,7 +75,7 @@ def cut_box(
     if min(inside.shape) < 2 or not inside.any():
         return None
     starts = np.array([part.start for part in window])
-    indices = np.stack(np.indices(inside.shape), axis=-1) + starts
+    indices = np.moveaxis(np.indices(inside.shape), 0, -1) + starts
     points = indices @ cells.T + affine[:3, 3]
     fitted = inside & (np.linalg.norm(points - np.asarray(centre), axis=-1) < FIT_MM)
     if not fitted.any():

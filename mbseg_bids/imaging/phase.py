@@ -133,7 +133,8 @@ def _strong(values: npt.NDArray[np.generic], magnitude: npt.NDArray[np.generic])
         raise NotPhaseError(f"it has {_size(values)} voxels, the magnitude {_size(magnitude)}")
     if not np.isfinite(values).any():
         raise NotPhaseError("it holds no number")
-    return np.asarray(magnitude, dtype=np.float64) > np.nanpercentile(magnitude, 95) / 3
+    signal = np.asarray(magnitude, dtype=np.float64)
+    return signal > np.nanpercentile(signal, 95) / 3
 
 
 def _size(values: npt.NDArray[np.generic]) -> str:
