@@ -17,7 +17,8 @@ from mbseg_bids.detection.dipole import DipoleFit, PhaseScan, fit_dipole
 from mbseg_bids.detection.handedness import Convention, convention
 
 UNSURE_CONVENTION = (
-    "The phase is not used: veins and iron do not tell which way it turns (too few, or a phase that was filtered)."
+    "The phase is not used: veins and iron do not tell which way it turns (too few of them, a short echo, a brain mask "
+    "too wide, or a filtered phase)."
 )
 
 

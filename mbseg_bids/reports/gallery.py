@@ -252,6 +252,9 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
     yield "Network probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
+    if number(row.get("susceptibility_moment")) is not None:
+        moment = f"{show('susceptibility_moment', 1)} ± {show('moment_error', 1)} ppm mm³"
+        yield "Phase", f"{moment} (blood is above 0, calcium below)"
     yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (RAS+)"
 
 

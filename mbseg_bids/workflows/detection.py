@@ -117,7 +117,7 @@ def _add_phase(workflow: Workflow, inputnode: Node, find_lesions: Node, write_le
             field_strength=phase.field_strength,
         ),
         name="judge_by_phase",
-        mem_gb=1.5,
+        mem_gb=2.5,
     )
     # fmt: off
     workflow.connect([

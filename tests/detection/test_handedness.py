@@ -33,6 +33,27 @@ def test_without_anything_dark_it_is_not_sure():
     assert convention(scan_of(scene(size=60))).sign == 0
 
 
+def test_an_echo_too_short_for_t2star_tells_nothing():
+    scan = scan_of(scene([], veins(), size=60))
+    short = Echo(scan.echoes[0].magnitude, scan.echoes[0].radians, 0.005)
+    assert convention(PhaseScan((short,), scan.brain, scan.affine, 3.0)).sign == 0
+
+
+@pytest.mark.parametrize("too_wide", [1, 5])
+def test_bone_about_the_brain_has_no_say(too_wide):
+    """Dark and diamagnetic, about a brain without veins; the mask of the brain holds a part of it, or all."""
+    size, edge = 60, 24
+    made = scene([], size=size, slope=0)
+    index = np.stack(np.indices(made.signal[0].shape), -1)
+    distance = np.linalg.norm(index - (size - 1) / 2, axis=-1)
+    bone = (distance > edge) & (distance < edge + 4)
+    turned = 0.3 * field_of(-2.0 * bone, made.affine) * 2.6752e8 * 3e-6 * TIMES[0]
+    made.signal[0] = made.signal[0] * np.exp(1j * turned) * np.where(bone, 0.2, 1)
+    scan = scan_of(made)
+    scan.brain[:] = distance < edge + too_wide
+    assert convention(scan).sign == 0
+
+
 def test_noise_tells_nothing():
     made = scene([], veins(), size=60)
     noise = np.random.default_rng(0).uniform(-np.pi, np.pi, made.signal[0].shape)
