@@ -25,6 +25,7 @@ MEASURES = {
     "not_in_parenchyma": ("parenchyma_share",),
     "bright_core": ("core_brightness",),
     "continues_as_vessel": ("vessel_in_plane", "vessel_across_slices"),
+    "diamagnetic": ("susceptibility_moment", "moment_error"),
     "above_maximum_size": ("longest_diameter_mm",),
     "second_look": ("evidence_against", "lesion_probability"),
     "intensity_ratio": ("contrast_ratio",),

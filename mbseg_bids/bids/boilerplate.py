@@ -73,6 +73,7 @@ def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
         _inputs(sessions),
         _anatomy(sessions, versions, settings["anatomy"]),
         _detection(settings["detection"], versions, last.get("detection") or {}),
+        _phase(sessions),
         _differences(sessions),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "# References",
@@ -176,6 +177,26 @@ def _criteria(settings: Mapping[str, Any]) -> str:
         "What remained was rejected where it was less than half surrounded by parenchyma on T2* and the tissue map, "
         "had a core brighter than its surroundings on T2w or T1w, or lay on a dark line that went on at two opposite "
         "sides (after Greenberg 2009, Gregoire 2009 and Duering 2023; not part of the method of Dadar et al. 2022). "
+    )
+
+
+def _phase(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Say in how many sessions the phase told calcium from blood; nothing where no session has a phase."""
+    have = [session for session in sessions if session.get("phase")]
+    if not have:
+        return ""
+    used = sum(bool(((session.get("detection") or {}).get("phase") or {}).get("used")) for session in have)
+    text = (
+        f"A phase image was found in {_count(len(have), 'session')} and used in {used} of them: a dipole was fitted to "
+        "the unwrapped phase about each candidate after removal of a polynomial background, its sign held against that "
+        "of veins and iron in the same scan. "
+    )
+    criteria = any(session["settings"]["detection"].get("reader_criteria") for session in have)
+    return text + (
+        "What was surely diamagnetic was rejected as calcification; this step is not part of the method of Dadar et "
+        "al. 2022."
+        if criteria
+        else "It decided nothing."
     )
 
 

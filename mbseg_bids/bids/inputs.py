@@ -15,6 +15,7 @@ from mbseg_bids.bids import names
 from mbseg_bids.bids.image_checks import inspect_image, require_anatomy
 from mbseg_bids.bids.index import find_participants, index_images
 from mbseg_bids.bids.left_out import Ignored, Marked, quality_marks
+from mbseg_bids.bids.phase_files import PhaseFiles, find_phase
 from mbseg_bids.bids.selection import Candidate, Selected, select
 from mbseg_bids.bids.sidecars import check_sidecars, echo_time
 from mbseg_bids.contrasts import CHANNELS, CONTRASTS, TITLES
@@ -46,6 +47,8 @@ class Session:
     warnings: tuple[str, ...] = ()
     problem: MbsegError | None = None
     """Why this session cannot run; None if it can."""
+    phase: PhaseFiles | None = None
+    """Phase of the T2*-weighted image, if there is one to use."""
 
     @property
     def label(self) -> str:
@@ -215,7 +218,7 @@ def _checked(session: Session, bids_dir: Path | None) -> Session:
     except MbsegError as error:
         return replace(session, problem=error)
     unique = names.merge_echoes([*session.warnings, *warnings])  # echoes share sidecars and the field of view
-    return Session(session.participant, session.session, session.images, tuple(unique))
+    return replace(session, warnings=tuple(unique))
 
 
 class _Query:
@@ -258,7 +261,11 @@ class _Query:
             warnings += missing_contrast_warnings(tuple(chosen))
         except MbsegError as problem:
             return Session(participant, session, chosen, tuple(warnings), problem)
-        return Session(participant, session, chosen, tuple(warnings))
+        phase = None if self.settings.ignore_phase else find_phase(chosen["T2starw"].paths, Path(self.layout.root))
+        if phase is not None and phase.problem:
+            warnings.append(f"phase: {phase.problem}")
+            phase = None
+        return Session(participant, session, chosen, tuple(warnings), phase=phase)
 
     def _require(self, participant: str, session: str | None, chosen: Mapping[str, Selected]) -> None:
         """Raise MissingImageError if T2*, or a contrast that the user insists on, is not among the images."""

@@ -56,6 +56,13 @@ CONTRASTS_COLUMN = {
 """Column ``contrasts`` of the lesion table and the table of candidates: rows of many sessions are often joined."""
 
 
+DIAMAGNETIC = "diamagnetic"
+_DIAMAGNETIC_TEXT = (
+    "By its phase it is diamagnetic as calcium is, and surely so (susceptibility_moment, moment_error): no blood."
+)
+"""Level of the column ``reason`` in sessions with a phase."""
+
+
 @dataclass(frozen=True)
 class Output:
     """One file of a session."""
@@ -212,7 +219,9 @@ def bids_uri(path: Path, bids_dir: Path) -> str:
     return f"bids:{RAW}:{path.relative_to(bids_dir).as_posix()}"
 
 
-def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: Path) -> dict[str, Any]:
+def sidecar_of(
+    output: Output, images: Mapping[str, Iterable[Path]], bids_dir: Path, *, phase: Iterable[Path] = ()
+) -> dict[str, Any]:
     """Return the content of the JSON sidecar of an image output.
 
     Parameters
@@ -223,7 +232,10 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
         Input files by contrast, of those the session has.
     bids_dir
         Root of the input dataset.
+    phase
+        Input files of the phase, of a session that has one.
     """
+    phase = tuple(phase)
     metadata = dict(output.metadata)
     reference = {"T2starw": "T2starw", "T1w": "T1w"}.get(output.space or "")
     if reference:
@@ -241,6 +253,9 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
         metadata |= describe_columns(output.table) | describe_columns("places")
         metadata["index"] = metadata["index"] | {"Format": "integer"}
         metadata["contrasts"] = CONTRASTS_COLUMN
+        if phase:
+            metadata |= _of_phase(metadata)
+            metadata["Sources"] += [bids_uri(path, bids_dir) for path in phase]
     elif output.table in ("mars", "bombs"):
         metadata |= describe_columns(output.table)
     elif output.table == "regions":
@@ -249,6 +264,15 @@ def sidecar_of(output: Output, images: Mapping[str, Iterable[Path]], bids_dir: P
             "name": {"Description": "Name of the region."},
         }
     return metadata
+
+
+def _of_phase(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sidecar of a table says more, or otherwise, where the session has a phase."""
+    more: dict[str, Any] = describe_columns("phase")
+    if "reason" in metadata:
+        reason = metadata["reason"]
+        more["reason"] = reason | {"Levels": reason["Levels"] | {DIAMAGNETIC: _DIAMAGNETIC_TEXT}}
+    return more
 
 
 def regions_table() -> str:

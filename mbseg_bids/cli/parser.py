@@ -61,6 +61,7 @@ NOT_FOR_GROUP = (
     "session_label",
     "bids_filter_file",
     "exclude_scans",
+    "ignore_phase",
     "reports_only",
     "boilerplate_only",
 )
@@ -187,6 +188,12 @@ def _add_selection(group: Any) -> None:
         metavar="NAME",
         help="names of the T2*-weighted image, best first, such as T2starw, acq-swi_T2starw, swi, MEGRE "
         "(default: every known name)",
+    )
+    add(
+        "--ignore-phase",
+        action="store_true",
+        default=None,
+        help="do not use the phase beside the T2*-weighted image, which tells calcium from blood",
     )
     add(
         "--t2star-echo",
@@ -329,6 +336,7 @@ _OPTION_OF_SETTING = {
         "t2star_echo": "t2star_echo",
         "required": "require_contrasts",
         "exclude_scans": "exclude_scans",
+        "ignore_phase": "ignore_phase",
     },
     "anatomy": {"registration": "registration", "random_seed": "random_seed"},
     "detection": {

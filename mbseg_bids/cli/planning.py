@@ -10,6 +10,7 @@ from typing import Any
 from mbseg_bids import __version__
 from mbseg_bids.bids import progress, reuse
 from mbseg_bids.bids.inputs import Session
+from mbseg_bids.bids.phase_files import PhaseFiles
 from mbseg_bids.bids.sidecars import acquisition
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
@@ -83,12 +84,14 @@ def plan_sessions(sessions: Sequence[Session], request: Request) -> tuple[list[S
 def software_versions() -> dict[str, str]:
     """Return the versions of what the results depend on."""
     versions = {"mbseg-bids": __version__, "Python": platform.python_version()}
-    for name in SOFTWARE:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    return versions | {name: _version(name) for name in SOFTWARE}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def describe(
@@ -114,6 +117,9 @@ def describe(
             lines.append(f"  {contrast}: {names} ({image.reason})")
         if plan is not None:
             lines += [f"  {contrast}: none" for contrast in session.missing]
+        if session.phase is not None:
+            names = ", ".join(path.relative_to(bids_dir).as_posix() for path in session.phase.paths)
+            lines.append(f"  phase: {names} (beside the T2starw)")
         for role, path in plan.reused.items() if plan else ():
             lines.append(f"  {role}: {path} (reused)")
         lines += [f"  warning: {warning}" for warning in (plan.facts["warnings"] if plan else session.warnings)]
@@ -124,13 +130,15 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     reused, reuse_warnings = _reused(session, request)
     files = {contrast: image.paths for contrast, image in session.images.items()}
     files |= {role: (path,) for role, path in reused.items()}
+    if session.phase is not None:
+        files["phase"] = session.phase.paths
     weights = Path(request.settings.detection.weights)
     files["weights"] = (weights if weights.is_file() else WEIGHTS_MANIFEST,)
     if request.settings.detection.second_look:
         files["second look"] = (SECOND_LOOK,)
     fingerprint = progress.fingerprint(files, request.settings)
     settings = request.settings.as_dict()
-    facts = {
+    facts: dict[str, Any] = {
         "participant": session.participant,
         "session": session.session,
         "contrasts": list(session.contrasts),
@@ -141,6 +149,9 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
         "warnings": [*session.warnings, *reuse_warnings],
         "software": dict(software),
     }
+    if session.phase is not None:
+        facts["phase"] = _phase_facts(session.phase, request.bids_dir)
+        facts["software"] = {**software, "scikit-image": _version("scikit-image")}
     done = progress.is_done(request.output_dir, session.label, fingerprint)
     changed = "" if done else progress.what_changed(request.output_dir, session.label, fingerprint, facts)
     return SessionPlan(session, fingerprint, facts, reused, done, changed)
@@ -155,6 +166,14 @@ def _reused(session: Session, request: Request) -> tuple[dict[str, Path], list[s
         of_session = folder.removeprefix("ses-") if folder.startswith("ses-") else None
     found = reuse.find_reusable(session.participant, of_session, request.derivatives, request.fs_subjects_dir)
     return (found, []) if t1w is not None else reuse.without_t1w(found)
+
+
+def _phase_facts(phase: PhaseFiles, bids_dir: Path) -> dict[str, Any]:
+    return {
+        "paths": [path.relative_to(bids_dir).as_posix() for path in phase.paths],
+        "echo_times": [echo.echo_time for echo in phase.echoes],
+        "field_strength": phase.field_strength,
+    }
 
 
 def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:

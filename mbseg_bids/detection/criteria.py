@@ -2,8 +2,9 @@
 
 After Greenberg et al. 2009 (Lancet Neurol 8:165), MARS (Gregoire et al. 2009) and STRIVE-2 (Duering et al. 2023): at
 least half surrounded by parenchyma; not bright on T1w or T2w (cavernoma, subacute blood, vessel with inflow); not
-linear. The limit of size is in :mod:`mbseg_bids.detection.tables`. The criteria come after the intensity ratio rule
-and before the second look; they are not part of the method of Dadar et al. 2022. What cannot be measured never rejects.
+linear; and, where a phase is at hand, not diamagnetic (calcium, see :mod:`mbseg_bids.detection.phase_evidence`). The
+limit of size is in :mod:`mbseg_bids.detection.tables`. The criteria come after the intensity ratio rule and before the
+second look; they are not part of the method of Dadar et al. 2022. What cannot be measured never rejects.
 
 The limits were chosen on simulated scans of the anatomies that the networks were trained on, see docs/method.md.
 """
@@ -20,6 +21,7 @@ from mbseg_bids.detection.lesion_view import Scan, View
 from mbseg_bids.detection.parenchyma import HALF, Levels, Surroundings, fluid_levels, shell, surroundings
 
 NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL = "not_in_parenchyma", "bright_core", "continues_as_vessel"
+DIAMAGNETIC = "diamagnetic"
 
 BRIGHTEST_CORE = 1.2
 """T2w or T1w of the core / that of nearly all about it."""
@@ -69,6 +71,11 @@ class Criteria:
         T2w or T1w of its core / the 90th percentile about it, the larger of the two.
     vessel_in_plane, vessel_across_slices
         Darkness of a line through it / its own darkness; 0 without a line.
+    susceptibility_moment, moment_error
+        Susceptibility against tissue times volume, and its standard error, ppm (SI) mm^3; positive: paramagnetic, as
+        blood is.
+    sign_sure
+        Whether the sign of the moment is sure.
     """
 
     parenchyma_share: float = math.nan
@@ -76,6 +83,9 @@ class Criteria:
     core_brightness: float = math.nan
     vessel_in_plane: float = math.nan
     vessel_across_slices: float = math.nan
+    susceptibility_moment: float = math.nan
+    moment_error: float = math.nan
+    sign_sure: bool = False
 
     @property
     def rejected_by(self) -> str:
@@ -85,7 +95,9 @@ class Criteria:
         if self.core_brightness > BRIGHTEST_CORE:
             return BRIGHT_CORE
         lines = (self.vessel_in_plane, self.vessel_across_slices)
-        return CONTINUES_AS_VESSEL if any(line >= LINE_TO_DOT for line in lines) else ""
+        if any(line >= LINE_TO_DOT for line in lines):
+            return CONTINUES_AS_VESSEL
+        return DIAMAGNETIC if self.sign_sure and self.susceptibility_moment < 0 else ""
 
 
 def measure_criteria(scan: Scan, labels: npt.NDArray[np.integer]) -> tuple[CriteriaFacts, dict[int, Criteria]]:

@@ -15,7 +15,7 @@ from mbseg_bids.clinical.size import MINIMUM_DIAMETER, equal_sphere_diameter, si
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.detection.caliper import longest_distance
 from mbseg_bids.detection.components import centroids, position_order, renumber
-from mbseg_bids.detection.criteria import BRIGHT_CORE, CONTINUES_AS_VESSEL, NOT_IN_PARENCHYMA, Criteria
+from mbseg_bids.detection.criteria import BRIGHT_CORE, CONTINUES_AS_VESSEL, DIAMAGNETIC, NOT_IN_PARENCHYMA, Criteria
 from mbseg_bids.detection.second_look import MIMIC
 from mbseg_bids.settings import DetectionSettings
 
@@ -35,6 +35,8 @@ DECIMALS = {
     "core_brightness": 3,
     "vessel_in_plane": 3,
     "vessel_across_slices": 3,
+    "susceptibility_moment": 2,
+    "moment_error": 2,
     "lesion_probability": 4,
 }
 TOO_LARGE, TOO_SMALL, SECOND_LOOK, RATIO = (
@@ -43,7 +45,7 @@ TOO_LARGE, TOO_SMALL, SECOND_LOOK, RATIO = (
     "second_look",
     "intensity_ratio",
 )
-REASONS = (TOO_LARGE, NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL, SECOND_LOOK, TOO_SMALL, RATIO)
+REASONS = (TOO_LARGE, NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL, DIAMAGNETIC, SECOND_LOOK, TOO_SMALL, RATIO)
 """Steps that reject a candidate. Where its parts were rejected by several, the first of these is its reason."""
 
 
@@ -92,6 +94,8 @@ def tabulate(
     affine: npt.NDArray[np.float64],
     slice_axis: int,
     settings: DetectionSettings,
+    *,
+    with_phase: bool = False,
 ) -> Tabulated:
     """Apply criteria, second look and size rules to what the intensity ratio rule left; measure on the given grid.
 
@@ -110,6 +114,8 @@ def tabulate(
         Array axis across the slices of the acquisition.
     settings
         For ``minimum_diameter``, ``maximum_diameter`` and ``reader_criteria``.
+    with_phase
+        Whether the session has a phase: its columns are there then, and only then.
     """
     measured = measure(survivors, affine, slice_axis)
     verdicts = {label: _verdict(row, evidence_of_survivors[label], settings) for label, row in measured.items()}
@@ -147,8 +153,11 @@ def tabulate(
         best = max((evidence_of_survivors[s] for s in parts), key=_by_probability, default=evidence)
         judged = _judged(best) | {"evidence_against": best.against or NOTHING}
         candidate_rows.append(fate | _row(f"CAND-{label:03d}", label, row, evidence, flags) | judged)
+    more = ("phase",) if with_phase else ()
     return Tabulated(
-        renumber(survivors, order), as_table(lesion_rows, "lesions"), as_table(candidate_rows, "candidates")
+        renumber(survivors, order),
+        as_table(lesion_rows, "lesions", *more),
+        as_table(candidate_rows, "candidates", *more),
     )
 
 
@@ -185,9 +194,9 @@ def measure(
     return rows
 
 
-def as_table(rows: list[dict], table: str) -> pd.DataFrame:
-    """Return rows as a table with exactly its documented columns, in their order, numbers rounded."""
-    frame = pd.DataFrame(rows, columns=list(describe_columns(table)))
+def as_table(rows: list[dict], *tables: str) -> pd.DataFrame:
+    """Return rows as a table with exactly the documented columns of one or several, in their order, numbers rounded."""
+    frame = pd.DataFrame(rows, columns=[column for table in tables for column in describe_columns(table)])
     # + 0.0 turns the negative zero that rounding makes into zero.
     return frame.assign(**{c: frame[c].astype(float).round(n) + 0.0 for c, n in DECIMALS.items() if c in frame})
 
@@ -232,13 +241,13 @@ def _verdict(row: Mapping[str, Any], evidence: Evidence, settings: DetectionSett
     """Return the step that rejects a survivor, or None.
 
     A bleed too large for a microbleed is to be read as a macrohaemorrhage, whatever its core, and is no mimic's matter.
-    But what lies in fluid, or goes on as a vessel, is no bleed of the brain; and what is only long is one if it is no
-    mimic.
+    But what lies in fluid, goes on as a vessel or is calcium is no bleed of the brain; and what is only long is one if
+    it is no mimic.
     """
     failed = evidence.criteria.rejected_by if settings.reader_criteria else ""
     diameter, longest = float(row["diameter_mm"]), float(row["longest_diameter_mm"])
     steps = (
-        (failed, failed in (NOT_IN_PARENCHYMA, CONTINUES_AS_VESSEL)),
+        (failed, failed in (NOT_IN_PARENCHYMA, CONTINUES_AS_VESSEL, DIAMAGNETIC)),
         (TOO_LARGE, diameter > settings.maximum_diameter),
         (failed, failed == BRIGHT_CORE),
         (SECOND_LOOK, evidence.certainty == MIMIC),

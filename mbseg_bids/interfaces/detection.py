@@ -155,6 +155,7 @@ class _WriteLesionsInputSpec(BaseInterfaceInputSpec):
     survivors = File(exists=True, mandatory=True, desc="labels of what passed the ratio rule, detection grid")
     evidence = File(exists=True, mandatory=True, desc="JSON: what was found out about each of them")
     search = traits.Dict(mandatory=True, desc="output of ClassifyCandidates")
+    phase = File(exists=True, desc="output of JudgeByPhase, of a session with a phase")
     settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
 
 
@@ -195,8 +196,14 @@ class WriteLesions(SimpleInterface):
             {int(label): Evidence.from_dict(e) for label, e in evidence[kind].items()}
             for kind in ("candidates", "survivors")
         )
+        phase = json.loads(Path(self.inputs.phase).read_text(encoding="utf-8")) if given(self.inputs.phase) else None
+        if phase is not None:
+            of_survivors = _with_phase(of_survivors, phase["fits"])
         across = slice_axis(reference.affine)
-        result = tabulate(candidates, survivors, of_candidates, of_survivors, reference.affine, across, settings)
+        result = tabulate(
+            candidates, survivors, of_candidates, of_survivors, reference.affine, across, settings,
+            with_phase=phase is not None,
+        )  # fmt: skip
         probability = probability_to_native(_read(self.inputs.probability), *grid).data
 
         folder = Path(runtime.cwd)
@@ -218,12 +225,26 @@ class WriteLesions(SimpleInterface):
         summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)
         summary["memory_gb"] = memory
         summary["criteria"] = evidence["criteria"]
+        if phase is not None:
+            summary["phase"] = phase["facts"]
+            summary["warnings"] += phase["warnings"]
         summary["duration_s"]["writing"] = round(time.monotonic() - started, 1)
         for warning in summary["warnings"]:
             LOGGER.warning(warning)
         self._results["result_json"] = str(folder / "result.json")
         Path(self._results["result_json"]).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         return runtime
+
+
+def _with_phase(evidence, fits):
+    """Return the evidence by label with what the phase says of each."""
+    from dataclasses import replace
+
+    from mbseg_bids.detection.dipole import DipoleFit
+    from mbseg_bids.detection.phase_evidence import with_phase
+
+    known = {int(label): DipoleFit(**fit) for label, fit in fits.items()}
+    return {label: replace(e, criteria=with_phase(e.criteria, known.get(label))) for label, e in evidence.items()}
 
 
 def on_grid_of(reference, data):

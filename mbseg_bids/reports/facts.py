@@ -190,6 +190,13 @@ def criteria_notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
             "The slices are too thick to follow a vessel from one to the next: a vein that crosses the slice looks "
             "like a microbleed here."
         )
+    phase = mapping(mapping(summary.get("detection")).get("phase"))
+    if phase.get("used") is True:
+        calcium, blood = (number(phase.get(f"n_sure_{kind}magnetic")) or 0 for kind in ("dia", "para"))
+        notes.append(
+            f"By the phase, {blood:.0f} of what passed the ratio rule are surely paramagnetic as blood is, "
+            f"{calcium:.0f} surely diamagnetic as calcium is."
+        )
     return tuple(notes)
 
 

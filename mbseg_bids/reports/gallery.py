@@ -60,12 +60,14 @@ REASON_SENTENCES = {
     "bright_core": "passed the ratio rule, rejected by its core, bright on T2w or T1w: a cavernoma, fresh blood or a "
     "vessel",
     "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
+    "diamagnetic": "passed the ratio rule, rejected by its phase: diamagnetic, as calcium is and blood is not",
     "second_look": "passed the ratio rule, rejected by the second look: more like something else",
 }
 _CRITERION_FACTS = {
     "not_in_parenchyma": ("Brain tissue around it", ("parenchyma_share",)),
     "bright_core": ("Core / surroundings", ("core_brightness",)),
     "continues_as_vessel": ("Line, in plane and across", ("vessel_in_plane", "vessel_across_slices")),
+    "diamagnetic": ("Moment and its error, ppm mm³", ("susceptibility_moment", "moment_error")),
     "above_maximum_size": ("Longest diameter, mm", ("longest_diameter_mm",)),
 }
 AGAINST_SENTENCES = {
@@ -250,6 +252,9 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
     yield "Network probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
+    if number(row.get("susceptibility_moment")) is not None:
+        moment = f"{show('susceptibility_moment', 1)} ± {show('moment_error', 1)} ppm mm³"
+        yield "Phase", f"{moment} (blood is above 0, calcium below)"
     yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (RAS+)"
 
 

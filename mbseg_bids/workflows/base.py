@@ -101,10 +101,11 @@ def init_session_wf(
     anatomy = init_anatomy_wf(
         name="anatomy_wf", settings=settings.anatomy, omp_nthreads=settings.execution.omp_nthreads, contrasts=have
     )
-    detection = init_detection_wf(name="detection_wf", settings=settings)
+    detection = init_detection_wf(name="detection_wf", settings=settings, phase=plan.session.phase)
     contrasts = [(KEYS[contrast], f"inputnode.{KEYS[contrast]}") for contrast in have]
     reused = [(role, f"inputnode.{role}") for role in plan.reused]
     detection_fields = [field for field in DETECTION_GRID if field in outputs_with(have) and field in DETECTION_INPUTS]
+    detection_fields += ["brain_native"] if plan.session.phase else []
     workflow.connect(
         [
             (inputs, anatomy, contrasts + reused),
@@ -194,6 +195,7 @@ def _connect_outputs(
     """Write every output, then the summary, then the mark that the session is done."""
     session = plan.session
     images = {contrast: image.paths for contrast, image in session.images.items()}
+    phase = session.phase
     # nipype compares files by content: without overwrite, a work folder used for another output folder gives old paths.
     written = Node(Merge(len(outputs)), name="written", run_without_submitting=True, overwrite=True)
     for number, output in enumerate(outputs, start=1):
@@ -204,7 +206,7 @@ def _connect_outputs(
         if output.source[0] == "placed":
             node.inputs.columns = {"contrasts": ",".join(session.contrasts)}
         if output.extension != ".tsv" or output.table:
-            node.inputs.metadata = sidecar_of(output, images, bids_dir)
+            node.inputs.metadata = sidecar_of(output, images, bids_dir, phase=phase.paths if phase else ())
         if output.table == "regions":
             node.inputs.table = regions_table()
         if output.native:

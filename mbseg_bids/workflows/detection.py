@@ -7,12 +7,14 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from mbseg_bids.bids.phase_files import PhaseFiles
 from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
+from mbseg_bids.interfaces.phase import JudgeByPhase
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.gpu import gpu_expected
 
-INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "t2star")
+INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "t2star", "brain_native")
 OUTPUTS = (
     "cmb_mask",
     "cmb_probseg",
@@ -24,17 +26,19 @@ OUTPUTS = (
 )
 
 
-def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Workflow:
+def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, name: str = "detection_wf") -> Workflow:
     """Build the workflow that segments the microbleeds of one session.
 
     Workflow Graph
         classify (search mask, network) -> find_lesions (components, ratio rule, regions, criteria, second look)
-        -> write_lesions (native grid, size rules, files)
+        -> judge_by_phase (dipoles; only with a phase) -> write_lesions (native grid, size rules, files)
 
     Parameters
     ----------
     settings
         Of the run; ``detection`` and ``execution`` are used.
+    phase
+        Of the session, where there is one that may be used.
     name
         Of the workflow.
 
@@ -46,6 +50,8 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         Brain mask, three-class tissue and region labels on the detection grid.
     t2star
         The T2* image as acquired; every output has its grid and header.
+    brain_native
+        Brain mask on that grid; used with a phase only.
 
     Outputs
     -------
@@ -95,7 +101,31 @@ def init_detection_wf(*, settings: Settings, name: str = "detection_wf") -> Work
         (write_lesions, outputnode, [(output, output) for output in OUTPUTS]),
     ])
     # fmt: on
+    if phase is not None and phase.echoes:
+        _add_phase(workflow, inputnode, find_lesions, write_lesions, phase)
     return workflow
+
+
+def _add_phase(workflow: Workflow, inputnode: Node, find_lesions: Node, write_lesions: Node, phase: PhaseFiles) -> None:
+    """Have the phase judge what passed the ratio rule, before it is written."""
+    judge_by_phase = Node(
+        JudgeByPhase(
+            magnitudes=[str(echo.magnitude) for echo in phase.echoes],
+            parts=[[str(path) for path in echo.parts] for echo in phase.echoes],
+            echo_times=[echo.echo_time for echo in phase.echoes],
+            units=[echo.units for echo in phase.echoes],
+            field_strength=phase.field_strength,
+        ),
+        name="judge_by_phase",
+        mem_gb=2.5,
+    )
+    # fmt: off
+    workflow.connect([
+        (inputnode, judge_by_phase, [("t2star", "t2star"), ("brain_native", "brain")]),
+        (find_lesions, judge_by_phase, [("candidates", "candidates"), ("survivors", "survivors")]),
+        (judge_by_phase, write_lesions, [("phase", "phase")]),
+    ])
+    # fmt: on
 
 
 def _state(path: Path) -> str:

@@ -68,6 +68,22 @@ def test_sidecars_name_sources_and_reference_by_uri():
     assert sidecar_of(outputs["t1w"], IMAGES, RAW)["SkullStripped"] is False
 
 
+def test_a_phase_adds_its_columns_its_reason_and_its_source_and_nothing_else():
+    from mbseg_bids.data.columns import describe_columns
+    from mbseg_bids.detection.criteria import DIAMAGNETIC
+
+    phase = RAW / "sub-01/ses-2/anat/sub-01_ses-2_echo-2_part-phase_MEGRE.nii.gz"
+    for output in ALL:
+        without, given = sidecar_of(output, IMAGES, RAW), sidecar_of(output, IMAGES, RAW, phase=[phase])
+        if output.table not in ("lesions", "candidates"):
+            assert given == without
+            continue
+        assert set(given) - set(without) == set(describe_columns("phase"))
+        assert given["Sources"] == [*without["Sources"], f"bids:raw:{phase.relative_to(RAW)}"]
+        if output.table == "candidates":
+            assert set(given["reason"]["Levels"]) - set(without["reason"]["Levels"]) == {DIAMAGNETIC}
+
+
 def test_every_column_of_the_tables_is_described():
     from mbseg_bids.data.columns import describe_columns
 

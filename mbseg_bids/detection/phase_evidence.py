@@ -1,0 +1,88 @@
+"""What the phase of a session says of its candidates: blood or calcium.
+
+Calcium of pallidum, choroid plexus and cerebellum is dark on T2* as a microbleed is, but diamagnetic. The sign of its
+dipole tells, once the scan's convention of sign is known. What is not sure decides nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mbseg_bids.detection.components import centroids
+from mbseg_bids.detection.criteria import Criteria
+from mbseg_bids.detection.dipole import DipoleFit, PhaseScan, fit_dipole
+from mbseg_bids.detection.handedness import Convention, convention
+
+UNSURE_CONVENTION = (
+    "The phase is not used: veins and iron do not tell which way it turns (too few of them, a short echo, a brain mask "
+    "too wide, or a filtered phase)."
+)
+
+
+@dataclass(frozen=True)
+class PhaseEvidence:
+    """What the phase says.
+
+    Attributes
+    ----------
+    convention
+        Of the scan.
+    fits
+        By label of the survivors; moments positive for what is paramagnetic. Empty where the convention is not sure.
+    warning
+        A sentence for the reader where the phase could not be used; else empty.
+    """
+
+    convention: Convention
+    fits: Mapping[int, DipoleFit] = field(default_factory=dict)
+    warning: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold, for the summary."""
+        moments = [fit.moment for fit in self.fits.values() if fit.sure]
+        return {
+            "used": self.convention.sign != 0,
+            "sign": self.convention.sign,
+            "sign_errors": _rounded(self.convention.errors),
+            "sign_correlation": _rounded(self.convention.correlation),
+            "n_fitted": len(self.fits),
+            "n_sure_paramagnetic": sum(moment > 0 for moment in moments),
+            "n_sure_diamagnetic": sum(moment < 0 for moment in moments),
+        }
+
+
+def judge_by_phase(
+    scan: PhaseScan, survivors: npt.NDArray[np.integer], candidates: npt.NDArray[np.integer]
+) -> PhaseEvidence:
+    """Fit a dipole about each survivor of the intensity ratio rule.
+
+    Parameters
+    ----------
+    scan
+        On the native grid.
+    survivors, candidates
+        Labels of shape (i, j, k), same grid. No candidate has a say in what convention the phase follows.
+    """
+    found = convention(scan, candidates > 0)
+    if found.sign == 0:
+        return PhaseEvidence(found, warning=UNSURE_CONVENTION)
+    centres = centroids(survivors, int(survivors.max(initial=0)))
+    fits = {}
+    for label in (int(n) for n in np.unique(survivors) if n > 0):
+        place = scan.affine[:3, :3] @ centres[label - 1] + scan.affine[:3, 3]
+        fits[label] = fit_dipole(scan, place).turned(found.sign)
+    return PhaseEvidence(found, fits)
+
+
+def with_phase(criteria: Criteria, fit: DipoleFit | None) -> Criteria:
+    """Return the criteria of a candidate with what the phase says of it; as they were where it says nothing."""
+    if fit is None:
+        return criteria
+    return replace(criteria, susceptibility_moment=fit.moment, moment_error=fit.error, sign_sure=fit.sure)
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None

@@ -1,0 +1,39 @@
+"""A phase is in the plan, in what a finished session is known by, and in the workflow; without one nothing is."""
+
+import json
+from pathlib import Path
+
+from mbseg_bids.bids.inputs import find_sessions
+from mbseg_bids.cli.parser import parse_request
+from mbseg_bids.cli.planning import describe, plan_sessions
+from mbseg_bids.settings import Settings
+from mbseg_bids.workflows.detection import init_detection_wf
+
+T2STAR = "sub-01/anat/sub-01_T2starw.nii.gz"
+PHASE = "sub-01/anat/sub-01_part-phase_T2starw.nii.gz"
+
+
+def planned(root, out):
+    request = parse_request([str(root), str(out), "participant"])
+    sessions = find_sessions(root)
+    plans, problems = plan_sessions(sessions, request)
+    assert not problems
+    return plans[0], describe(sessions, plans, problems, root)
+
+
+def test_the_plan_names_the_phase(make_dataset, tmp_path):
+    root = make_dataset(T2STAR)
+    without, text = planned(root, tmp_path / "out")
+    assert "phase" not in text
+    assert "phase" not in without.facts
+    assert "scikit-image" not in without.facts["software"]
+    make_dataset(PHASE)
+    sidecar = Path(root / PHASE.replace(".nii.gz", ".json"))
+    sidecar.write_text(json.dumps({"EchoTime": 0.02, "MagneticFieldStrength": 3}))
+    plan, text = planned(root, tmp_path / "out")
+    assert f"  phase: {PHASE} (beside the T2starw)\n" in text + "\n"
+    assert plan.facts["phase"] == {"paths": [PHASE], "echo_times": [0.02], "field_strength": 3.0}
+    assert plan.fingerprint != without.fingerprint
+    names = init_detection_wf(settings=Settings(), phase=plan.session.phase).list_node_names()
+    assert "judge_by_phase" in names
+    assert "judge_by_phase" not in init_detection_wf(settings=Settings()).list_node_names()
