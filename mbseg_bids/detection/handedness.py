@@ -112,10 +112,10 @@ def field_of(chi: npt.NDArray[np.floating], affine: npt.NDArray[np.float64]) -> 
         indexing="ij",
         sparse=True,
     )
-    world = [sum(lines[axis] * np.float32(inverse[axis, to]) for axis in range(3)) for to in range(3)]
-    squared = world[0] ** 2 + world[1] ** 2 + world[2] ** 2
+    x, y, z = (sum(lines[axis] * np.float32(inverse[axis, to]) for axis in range(3)) for to in range(3))
+    squared: npt.NDArray[np.float32] = np.asarray(x**2 + y**2 + z**2)
     squared[0, 0, 0] = 1
-    kernel = 1 / 3 - world[2] ** 2 / squared
+    kernel: npt.NDArray[np.float32] = np.asarray(1 / 3 - z**2 / squared)
     kernel[0, 0, 0] = 0
     whole = np.fft.irfftn(np.fft.rfftn(padded) * kernel, s=padded.shape, axes=(0, 1, 2))
     return whole[tuple(slice(0, n) for n in chi.shape)].astype(np.float32)
@@ -189,7 +189,8 @@ def _vote(
     blocks = ((x * counts[1] + y) * counts[2] + z).ravel()
 
     def total(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return np.bincount(blocks, weights=(values * weight).ravel(), minlength=math.prod(counts))
+        sums = np.bincount(blocks, weights=(values * weight).ravel(), minlength=math.prod(counts))
+        return np.asarray(sums, dtype=np.float64)
 
     product, power, strength = total(measured * predicted), total(predicted**2), total(measured**2)
     used = (power > 0) & (strength > 0)

@@ -45,7 +45,7 @@ class JudgeByPhase(SimpleInterface):
         reference = read_volume(self.inputs.t2star)
         grid = (reference.data.shape, reference.affine)
         echoes, scales, warnings = self._echoes(grid)
-        result = {"facts": {"used": False}, "fits": {}}
+        result: dict[str, dict] = {"facts": {"used": False}, "fits": {}}
         if echoes:
             brain = read_volume(self.inputs.brain).data > 0
             scan = PhaseScan(tuple(echoes), brain, reference.affine, self.inputs.field_strength)
