@@ -7,7 +7,7 @@ through the dipole (Marques & Bowtell 2005, Concepts Magn Reson B 25:65); a vein
 fields are of unlike sign, both count rightly. The predicted field goes with the measured one, or against it.
 
 Two things that are dark and not paramagnetic must stay out: bone, which is diamagnetic, hence no darkness at the edge
-of the brain, and the deeper half of the brain must say the same, as a mask may be too wide; and fluid on a T1-weighted
+of the brain, and the deepest quarter of it must say the same, as a mask may be too wide; and fluid on a T1-weighted
 echo, hence no echo too short for T2* to make the contrast.
 """
 
@@ -29,7 +29,7 @@ BLOCK_MM = 24.0
 LEAST_BLOCKS = 8
 """Fewer do not tell chance from agreement."""
 DEEP_ERRORS = 2.0
-"""The same quotient as `SURE_ERRORS`, of the deeper half of the brain alone: less of it is left."""
+"""The same quotient as `SURE_ERRORS`, of the deepest quarter of the brain alone: less of it is left."""
 SURE_ERRORS = 4.0
 """Mean vote of the blocks / its standard error from which the convention is sure."""
 EDGE_MM = 4.0
@@ -85,7 +85,7 @@ def convention(scan: PhaseScan, excluded: npt.NDArray[np.bool_] | None = None) -
     trusted &= inner
     weight = magnitude**2 * trusted
     found = _vote(measured, predicted, weight, spacing)
-    deep = _vote(measured, predicted, weight * (depth >= np.median(depth[inner])), spacing)
+    deep = _vote(measured, predicted, weight * (depth >= np.quantile(depth[inner], 0.75)), spacing)
     agreed = found.sign * deep.errors > DEEP_ERRORS  # NaN, of too few blocks, is no agreement
     return found if agreed else replace(found, sign=0)
 
@@ -171,7 +171,7 @@ def _box_about(brain: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
 def _depth(brain: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the distance (mm) from the edge of the brain, 0 outside; the faces of the image are no edge."""
     if brain.all():
-        return np.full(brain.shape, np.inf)
+        return np.full(brain.shape, 1e6)
     grown = np.pad(brain, 1, mode="edge")
     return ndimage.distance_transform_edt(grown, sampling=spacing)[1:-1, 1:-1, 1:-1]
 

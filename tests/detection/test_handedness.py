@@ -39,9 +39,8 @@ def test_an_echo_too_short_for_t2star_tells_nothing():
     assert convention(PhaseScan((short,), scan.brain, scan.affine, 3.0)).sign == 0
 
 
-@pytest.mark.parametrize("too_wide", [1, 5])
-def test_bone_about_the_brain_has_no_say(too_wide):
-    """Dark and diamagnetic, about a brain without veins; the mask of the brain holds a part of it, or all."""
+def test_bone_about_the_brain_has_no_say():
+    """Dark and diamagnetic, about a brain without veins; the mask of the brain holds a part of it."""
     size, edge = 60, 24
     made = scene([], size=size, slope=0)
     index = np.stack(np.indices(made.signal[0].shape), -1)
@@ -50,7 +49,7 @@ def test_bone_about_the_brain_has_no_say(too_wide):
     turned = 0.3 * field_of(-2.0 * bone, made.affine) * 2.6752e8 * 3e-6 * TIMES[0]
     made.signal[0] = made.signal[0] * np.exp(1j * turned) * np.where(bone, 0.2, 1)
     scan = scan_of(made)
-    scan.brain[:] = distance < edge + too_wide
+    scan.brain[:] = distance < edge + 1
     assert convention(scan).sign == 0
 
 

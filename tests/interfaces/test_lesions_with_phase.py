@@ -61,7 +61,7 @@ def write(tmp_path, monkeypatch):
 
 def test_calcium_is_rejected_in_the_tables(write, tmp_path):
     _, _, summary = write({"facts": {"used": True}, "fits": FITS, "warnings": []})
-    candidates = pd.read_csv(tmp_path / "candidates_dseg.tsv", sep="\t", keep_default_na=False)
+    candidates = pd.read_csv(tmp_path / "candidates.tsv", sep="\t", keep_default_na=False)
     assert candidates["reason"].tolist() == ["diamagnetic", "n/a"]
     assert candidates["susceptibility_moment"].tolist() == [-30.0, 25.0]
     lesions = pd.read_csv(tmp_path / "cmb_dseg.tsv", sep="\t")
