@@ -29,8 +29,9 @@ class InputSettings:
     """Contrasts (``T1w``, ``T2w``) without which a session does not run; ``T2starw`` is always needed."""
     exclude_scans: tuple[str, ...] = ()
     """``COLUMN=VALUE`` of ``scans.tsv`` that mark a scan as not to be used."""
-    ignore_phase: bool = False
-    """Do not use the phase beside the T2*-weighted image. It tells calcium from blood."""
+    use_phase: bool = False
+    """Use the phase beside the T2*-weighted image, to tell calcium from blood. Not by default: not tried on scans of
+    people with known calcifications."""
 
 
 @dataclass(frozen=True)

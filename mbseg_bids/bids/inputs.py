@@ -261,7 +261,7 @@ class _Query:
             warnings += missing_contrast_warnings(tuple(chosen))
         except MbsegError as problem:
             return Session(participant, session, chosen, tuple(warnings), problem)
-        phase = None if self.settings.ignore_phase else find_phase(chosen["T2starw"].paths, Path(self.layout.root))
+        phase = find_phase(chosen["T2starw"].paths, Path(self.layout.root)) if self.settings.use_phase else None
         if phase is not None and phase.problem:
             warnings.append(f"phase: {phase.problem}")
             phase = None

@@ -61,7 +61,7 @@ NOT_FOR_GROUP = (
     "session_label",
     "bids_filter_file",
     "exclude_scans",
-    "ignore_phase",
+    "use_phase",
     "reports_only",
     "boilerplate_only",
 )
@@ -190,10 +190,11 @@ def _add_selection(group: Any) -> None:
         "(default: every known name)",
     )
     add(
-        "--ignore-phase",
+        "--use-phase",
         action="store_true",
         default=None,
-        help="do not use the phase beside the T2*-weighted image, which tells calcium from blood",
+        help="use the phase beside the T2*-weighted image to tell calcium from blood; not tried on known "
+        "calcifications",
     )
     add(
         "--t2star-echo",
@@ -336,7 +337,7 @@ _OPTION_OF_SETTING = {
         "t2star_echo": "t2star_echo",
         "required": "require_contrasts",
         "exclude_scans": "exclude_scans",
-        "ignore_phase": "ignore_phase",
+        "use_phase": "use_phase",
     },
     "anatomy": {"registration": "registration", "random_seed": "random_seed"},
     "detection": {

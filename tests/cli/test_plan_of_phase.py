@@ -6,7 +6,7 @@ from pathlib import Path
 from mbseg_bids.bids.inputs import find_sessions
 from mbseg_bids.cli.parser import parse_request
 from mbseg_bids.cli.planning import describe, plan_sessions
-from mbseg_bids.settings import Settings
+from mbseg_bids.settings import InputSettings, Settings
 from mbseg_bids.workflows.detection import init_detection_wf
 
 T2STAR = "sub-01/anat/sub-01_T2starw.nii.gz"
@@ -15,7 +15,7 @@ PHASE = "sub-01/anat/sub-01_part-phase_T2starw.nii.gz"
 
 def planned(root, out):
     request = parse_request([str(root), str(out), "participant"])
-    sessions = find_sessions(root)
+    sessions = find_sessions(root, settings=InputSettings(use_phase=True))
     plans, problems = plan_sessions(sessions, request)
     assert not problems
     return plans[0], describe(sessions, plans, problems, root)
