@@ -145,7 +145,8 @@ def init_anatomy_wf(*, name, settings, omp_nthreads, contrasts, **_):
     return _workflow(name, FakeAnatomy(), [*keys, *anatomy.INPUTS[3:]], anatomy.outputs_with(contrasts))
 
 
-def init_detection_wf(*, name, settings):
+def init_detection_wf(*, name, settings, phase=None):
+    assert phase is None, "the stand-in knows no phase"
     return _workflow(name, FakeDetection(), list(detection.INPUTS), detection.OUTPUTS)
 
 

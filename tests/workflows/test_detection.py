@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
+from mbseg_bids.detection.criteria import Criteria
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.interfaces.detection import ClassifyCandidates, WriteLesions, on_grid_of
@@ -156,9 +158,11 @@ def test_fine_native_grid_gets_every_lesion(tmp_path, monkeypatch):
         nib.save(nib.Nifti1Image(labels, grid.affine), tmp_path / f"{name}.nii.gz")
     nib.save(nib.Nifti1Image((labels > 0).astype(np.float32), grid.affine), tmp_path / "probability.nii.gz")
     one = {"region": "deep_gm", "probability_mean": 0.9, "probability_max": 0.9, "flags": []}
+    one["criteria"] = asdict(Criteria())
     one |= {"contrast_ratio": 2.0, "ratio_threshold": 1.4}
     evidence = {str(label): one | {"candidate": label} for label in (1, 2, 3)}
-    (tmp_path / "evidence.json").write_text(json.dumps({"candidates": evidence, "survivors": evidence}))
+    content = {"candidates": evidence, "survivors": evidence, "criteria": None}
+    (tmp_path / "evidence.json").write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
     settings = Settings().as_dict()["detection"]
     search = {"n_brain_voxels": 9, "n_searched_voxels": 6, "n_positive_voxels": 6, "highest_probability": 0.9}
