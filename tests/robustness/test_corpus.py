@@ -1,8 +1,9 @@
 """Every broken or odd dataset ends in its line and its exit code, harms nobody else, and leaves no lie on disk."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import cases_dataset
@@ -30,30 +31,29 @@ def place():
 
 
 SIGNALLED = ("time_limit", "stopped_while_checking")
-"""Cases that raise SIGTERM, in a process of their own: not caught, it would end the one that runs the tests."""
+"""Cases that raise SIGTERM: not caught, it would end the process that runs the tests, so they get one of their own."""
 
 
 def run_case(case, place):
     more = case.build(place)
-    run = more if callable(more) else partial(run_app, place, *(more or []))
-    return in_child(run) if case.name in SIGNALLED else run()
+    return more() if callable(more) else run_app(place, *(more or []))
 
 
-def in_child(run):
-    """Return what a function returns in a forked process."""
-    context = multiprocessing.get_context("fork")
-    receive, send = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: send.send(run()))
-    child.start()
-    send.close()
-    ran = receive.recv()
-    child.join()
-    return ran
+def run_alone(name):
+    """Run a case in a fresh process."""
+    inside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_case[{name}]"]
+    root = Path(__file__).parents[2]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=inside, timeout=110)
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", CASES)
 def test_case(name, place):
+    if name in SIGNALLED and "PYTEST_XDIST_WORKER" in os.environ:
+        done = run_alone(name)
+        assert done.returncode == 0, done.stdout
+        return
     case = CASES[name]
     ran = run_case(case, place)
     assert ran.code == case.code, ran.printed
