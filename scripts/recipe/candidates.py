@@ -62,7 +62,7 @@ def train(work: Path, initial: Path | None, device: torch.device, share: float) 
         own = work / f"{path.stem}-{seed}.safetensors"
         log: list[dict[str, float]] = []
         if own.is_file():
-            facts = json.loads(own.with_suffix(".json").read_text(encoding="utf-8"))
+            facts = read_facts(own)
             members.append(load_lesion_networks(own, facts["sha256"]).members[0])
         else:
             start = before[seed % len(before)] if before else None
