@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from phase_scene import Scene, scene, turn
 
-from mbseg_bids.detection.dipole import DipoleFit, PhaseScan, fit_dipole
+from mbseg_bids.detection.phase.dipole import DipoleFit, PhaseScan, fit_dipole
 from mbseg_bids.imaging.phase import Echo
 
 CUBE = 32

@@ -26,16 +26,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mbseg_bids.detection.classify import Classifier, classifier
-from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.network import fuse_batch_norms
-from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.runtime_openvino import OpenVinoNetwork, openvino
-from mbseg_bids.detection.runtime_pytorch import TorchNetwork
-from mbseg_bids.detection.search_mask import search_region
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.lesions.segment import segment_lesions
+from mbseg_bids.detection.network.classify import Classifier, classifier
+from mbseg_bids.detection.network.resnet import fuse_batch_norms
+from mbseg_bids.detection.network.runtime_openvino import OpenVinoNetwork, openvino
+from mbseg_bids.detection.network.runtime_pytorch import TorchNetwork
+from mbseg_bids.detection.network.weights import load_weights
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.search.region_growing import search_outwards
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.simulated import simulate
+from mbseg_bids.learning.examples.simulated import simulate
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
 from mbseg_bids.simulation.protocol import draw_protocol

@@ -14,9 +14,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.search_mask import search_region
+from mbseg_bids.detection.lesions.segment import segment_lesions
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.search.region_growing import search_outwards
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case, simulate_training_case

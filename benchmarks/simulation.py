@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.simulated import cut_case, simulate
+from mbseg_bids.learning.examples.simulated import cut_case, simulate
 from mbseg_bids.simulation.anatomy import crop_to_brain, make_anatomy
 from mbseg_bids.simulation.lesions import draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics

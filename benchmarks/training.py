@@ -13,9 +13,9 @@ import time
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import build_network
-from mbseg_bids.learning.batches import Precision
-from mbseg_bids.learning.gradients import Arithmetic, GradientWorkers
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.learning.training.batches import Precision
+from mbseg_bids.learning.training.gradients import Arithmetic, GradientWorkers
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 

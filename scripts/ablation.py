@@ -24,12 +24,12 @@ import torch
 from recipe.network import MEANS, MICROBLEED, ROUNDS, few, patch_sets
 from recipe.plans import TEST, TRAINING
 
-from mbseg_bids.detection.network import build_network
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.detection.network.weights import load_weights
 from mbseg_bids.evaluation.tables import markdown_table
-from mbseg_bids.learning.patch_set import PatchSet, concatenate, load_patch_set
-from mbseg_bids.learning.stages import Sets, train_stage
-from mbseg_bids.learning.trainer import TrainingSettings
+from mbseg_bids.learning.examples.patch_set import PatchSet, concatenate, load_patch_set
+from mbseg_bids.learning.stages.stage import Sets, train_stage
+from mbseg_bids.learning.training.trainer import TrainingSettings
 
 TEST_PATCHES = {"lesion": 1200, "background": 300, "candidate": 1200, "mimic": 800, "surround": 300}
 VARIANTS = {

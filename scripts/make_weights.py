@@ -19,7 +19,7 @@ import torch
 from recipe import candidates, figures, fit, network, real
 from recipe.plans import SCALES, make_scan, plans
 
-from mbseg_bids.detection.classify import choose_device
+from mbseg_bids.detection.network.classify import choose_device
 
 STEPS = ("scans", "real", "patches", "network", "neighbourhoods", "candidates", "detect", "look", "test", "ship")
 

@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
-from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio
-from mbseg_bids.detection.search_mask import search_region
+from mbseg_bids.detection.geometry.components import TOUCHING
+from mbseg_bids.detection.rules.intensity_ratio import apply_intensity_ratio
+from mbseg_bids.detection.search.mask import search_region
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.labels import DEEP_GM, REGIONS
 from mbseg_bids.imaging.volume import Volume

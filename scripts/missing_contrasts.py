@@ -20,10 +20,10 @@ from recipe.fit import read
 from recipe.plans import SCALES, SETTINGS, ScanPlan, plans
 from segmentation_trees import truth_table, write_segmentation
 
-from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.second_look import MODEL_FILE, load_second_look
-from mbseg_bids.detection.weights import load_weights
-from mbseg_bids.learning.scan_scores import probability_map
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, load_second_look
+from mbseg_bids.detection.lesions.segment import segment_lesions
+from mbseg_bids.detection.network.weights import load_weights
+from mbseg_bids.learning.stages.scan_scores import probability_map
 
 CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2starw": (1, 2)}
 """Contrasts that are there, and the channels that are not."""

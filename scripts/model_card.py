@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbseg_bids.detection.second_look import read_second_look
-from mbseg_bids.detection.weights import WeightsMetadata, load_weights
+from mbseg_bids.detection.candidates.classifier import read_second_look
+from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 
 TEXT = """# Model card: {name}
 

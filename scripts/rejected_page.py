@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mbseg_bids.detection.components import middle_voxels
-from mbseg_bids.detection.tables import REASONS
+from mbseg_bids.detection.geometry.components import middle_voxels
+from mbseg_bids.detection.lesions.tables import REASONS
 from mbseg_bids.imaging.grids import slice_axis
 
 FIELD_MM = 30.0

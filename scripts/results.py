@@ -19,7 +19,7 @@ from recipe.figures import FALSE_LESIONS, LENIENT
 from recipe.network import patch_file
 from recipe.plans import SCALES, plans
 
-from mbseg_bids.detection.second_look import MODEL_FILE
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE
 from mbseg_bids.evaluation.tables import cells
 
 HEAD = """# Results

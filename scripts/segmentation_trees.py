@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.tables import measure, write_table
-from mbseg_bids.learning.labelled_scan import LabelledScan
+from mbseg_bids.detection.geometry.location import locate
+from mbseg_bids.detection.lesions.tables import measure, write_table
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
 
 
 def truth_table(scan: LabelledScan) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Which room of the package may import from which: nothing lower knows anything higher."""
+"""Which room of the package, and which part of a room, may import from which: nothing lower knows anything higher."""
 
 import ast
 import re
@@ -30,7 +30,29 @@ MAY_USE = {
         *("bids", "workflows", "reports", "group", "planting"),
     },
 }
-"""As in the table of docs/developers.md."""
+"""As in the first table of docs/developers.md."""
+
+PARTS = {
+    "detection": {
+        "geometry": set(),
+        "rules": {"geometry"},
+        "phase": {"geometry", "rules"},
+        "network": set(),
+        "search": {"geometry"},
+        "candidates": {"geometry", "network", "rules"},
+        "lesions": {"geometry", "rules", "candidates"},
+    },
+    "learning": {
+        "files": set(),
+        "examples": {"files"},
+        "training": {"examples"},
+        "stages": {"examples", "training"},
+        "study": {"files", "examples", "training", "stages"},
+        "candidates": {"examples"},
+        "unet": {"examples", "training", "stages"},
+    },
+}
+"""Rooms that have parts, each a folder, or one module that all may use; as in the second table there."""
 
 PURE = {"imaging", "clinical", "detection", "simulation", "evaluation"}
 FILE_WORLD = {"nipype", "niworkflows", "bids", "nireports"}
@@ -38,6 +60,11 @@ FILE_WORLD = {"nipype", "niworkflows", "bids", "nireports"}
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def part_of(path: Path) -> str:
+    """Return the folder, or the module, within its room; empty for the room's own ``__init__``."""
+    return path.relative_to(PACKAGE).parts[1].removesuffix(".py").removeprefix("__init__")
 
 
 def imports(text: str) -> set[str]:
@@ -60,6 +87,11 @@ def wrong_imports(room: str, names: set[str]) -> set[str]:
     return (rooms - allowed) | ({name.split(".")[0] for name in names} & FILE_WORLD if room in PURE else set())
 
 
+def wrong_parts(room: str, part: str, names: set[str]) -> set[str]:
+    inner = {name.split(".")[2] for name in names if name.startswith(f"mbseg_bids.{room}.")}
+    return inner - PARTS[room].get(part, set()) - {part}
+
+
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem in MAY_USE]
 
 
@@ -73,11 +105,27 @@ def test_no_room_imports_from_a_higher_one(room):
     assert wrong == {}
 
 
-def test_every_room_is_known_and_the_order_has_no_circle():
+@pytest.mark.parametrize("room", PARTS)
+def test_no_part_of_a_room_imports_from_a_higher_one(room):
+    wrong = {
+        str(path.relative_to(PACKAGE)): found
+        for path in MODULES
+        if room_of(path) == room and (found := wrong_parts(room, part_of(path), imports(path.read_text())))
+    }
+    assert wrong == {}
+
+
+def test_every_room_and_part_is_known():
     assert {room_of(path) for path in MODULES} == set(MAY_USE)
+    for room, parts in PARTS.items():
+        assert {part_of(path) for path in MODULES if room_of(path) == room} - {""} == set(parts)
+
+
+@pytest.mark.parametrize("order", [MAY_USE, *PARTS.values()], ids=["rooms", *PARTS])
+def test_the_order_has_no_circle(order):
     placed: set[str] = set()
-    while len(placed) < len(MAY_USE):
-        ready = {room for room, below in MAY_USE.items() if below <= placed} - placed
+    while len(placed) < len(order):
+        ready = {name for name, below in order.items() if below <= placed} - placed
         assert ready
         placed |= ready
 
@@ -85,7 +133,7 @@ def test_every_room_is_known_and_the_order_has_no_circle():
 @pytest.mark.parametrize(
     ("room", "text", "wrong"),
     [
-        ("imaging", "from mbseg_bids.detection.patches import cut", {"detection"}),
+        ("imaging", "from mbseg_bids.detection.network.patches import cut", {"detection"}),
         ("imaging", "def f():\n    import nipype.interfaces.base", {"nipype"}),
         ("detection", "import mbseg_bids.cli.app", {"cli"}),
         ("workflows", "from mbseg_bids import reports", {"reports"}),
@@ -97,9 +145,18 @@ def test_a_wrong_import_is_found(room, text, wrong):
     assert wrong_imports(room, imports(text)) == wrong
 
 
+def test_a_wrong_import_between_parts_is_found():
+    upwards = imports("from mbseg_bids.detection.lesions.tables import tabulate")
+    assert wrong_parts("detection", "geometry", upwards) == {"lesions"}
+    assert wrong_parts("detection", "lesions", upwards) == set()
+
+
 def test_the_page_for_developers_tells_the_same():
     page = (PACKAGE.parent / "docs" / "developers.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)/` \| [^|]* \| ([^|]*)\|$", page, re.MULTILINE))
     told = {room: set(re.findall(r"\w+", text)) for room, text in rows.items()}
     told["cli"] = MAY_USE["cli"] if told["cli"] == {"everything"} else set()
     assert told == {room: below for room, below in MAY_USE.items() if room not in EVERYWHERE}
+    rows = re.findall(r"^\| `(\w+)/(\w+?)(?:/|\.py)` \| [^|]* \| ([^|]*)\|$", page, re.MULTILINE)
+    parts = {(room, part): set(re.findall(r"\w+", text)) for room, part, text in rows}
+    assert parts == {(room, part): below for room, order in PARTS.items() for part, below in order.items()}

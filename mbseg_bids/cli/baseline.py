@@ -12,8 +12,8 @@ from mbseg_bids.errors import CannotWriteError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mbseg_bids.learning.labelled_scan import LabelledScan
-    from mbseg_bids.learning.unet_training import UNetTraining
+    from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+    from mbseg_bids.learning.unet.training import UNetTraining
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,8 +108,8 @@ def _add_slices(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> int:
-    from mbseg_bids.learning.labelled_scan import from_case, save_scan
-    from mbseg_bids.learning.simulated import simulate
+    from mbseg_bids.learning.examples.labelled_scan import from_case, save_scan
+    from mbseg_bids.learning.examples.simulated import simulate
     from mbseg_bids.simulation.labelmaps import read_labelmap
 
     for participant, path in enumerate(args.labelmaps, start=1):
@@ -126,10 +126,10 @@ def _train(args: argparse.Namespace) -> int:
 
     import torch
 
-    from mbseg_bids.detection.classify import choose_device
-    from mbseg_bids.learning.labelled_scan import load_scan, scan_files
-    from mbseg_bids.learning.unet import UNetMetadata, UNetShape, build_unet, load_unet, save_unet, transfer
-    from mbseg_bids.learning.unet_training import train_unet
+    from mbseg_bids.detection.network.classify import choose_device
+    from mbseg_bids.learning.examples.labelled_scan import load_scan, scan_files
+    from mbseg_bids.learning.unet.network import UNetMetadata, UNetShape, build_unet, load_unet, save_unet, transfer
+    from mbseg_bids.learning.unet.training import train_unet
 
     settings = _training(args)
     files, held_out = scan_files(args.scans), scan_files(args.validation)
@@ -164,7 +164,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _training(args: argparse.Namespace) -> "UNetTraining":
-    from mbseg_bids.learning.unet_training import UNetTraining
+    from mbseg_bids.learning.unet.training import UNetTraining
 
     rotations = args.rotations if args.rotations is not None else (19 if args.task == "microbleed" else 0)
     if rotations < 0:
@@ -180,11 +180,11 @@ def _evaluate(args: argparse.Namespace) -> int:
     import pandas as pd
     import torch
 
-    from mbseg_bids.detection.weights import load_weights
+    from mbseg_bids.detection.network.weights import load_weights
     from mbseg_bids.evaluation.baseline_report import pool_scans
-    from mbseg_bids.learning.labelled_scan import scan_files
-    from mbseg_bids.learning.unet import load_unet
-    from mbseg_bids.learning.unet_evaluation import evaluate_resnet, evaluate_unet, patch_sensitivity
+    from mbseg_bids.learning.examples.labelled_scan import scan_files
+    from mbseg_bids.learning.unet.evaluation import evaluate_resnet, evaluate_unet, patch_sensitivity
+    from mbseg_bids.learning.unet.network import load_unet
     from mbseg_bids.settings import DetectionSettings
 
     _need_a_network(args)
@@ -222,11 +222,11 @@ def _csf(args: argparse.Namespace) -> int:
     import pandas as pd
     import torch
 
-    from mbseg_bids.detection.weights import load_weights
+    from mbseg_bids.detection.network.weights import load_weights
     from mbseg_bids.evaluation.csf import draw_csf, score_csf
-    from mbseg_bids.learning.csf_maps import CsfMap, resnet_csf, typical_slices, unet_csf
-    from mbseg_bids.learning.labelled_scan import scan_files
-    from mbseg_bids.learning.unet import load_unet
+    from mbseg_bids.learning.examples.labelled_scan import scan_files
+    from mbseg_bids.learning.unet.csf_maps import CsfMap, resnet_csf, typical_slices, unet_csf
+    from mbseg_bids.learning.unet.network import load_unet
 
     _need_a_network(args)
     networks: list[tuple[str, Any, CsfMap]] = []
@@ -270,7 +270,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _load(path: Path, chosen: slice) -> "LabelledScan":
-    from mbseg_bids.learning.labelled_scan import load_scan
+    from mbseg_bids.learning.examples.labelled_scan import load_scan
 
     scan = load_scan(path)
     return scan if chosen == slice(None) else scan.slices(chosen)

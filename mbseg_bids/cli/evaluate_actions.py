@@ -92,12 +92,12 @@ def patches(args: argparse.Namespace) -> int:
     """Classify labelled patches and print how many are right."""
     import numpy as np
 
-    from mbseg_bids.detection.classify import choose_device
-    from mbseg_bids.detection.weights import load_weights
+    from mbseg_bids.detection.network.classify import choose_device
+    from mbseg_bids.detection.network.weights import load_weights
     from mbseg_bids.errors import UnreadableDataError
     from mbseg_bids.evaluation.patch import patch_table
-    from mbseg_bids.learning.patch_set import KINDS, concatenate, load_patch_set, wide_size
-    from mbseg_bids.learning.trainer import predict
+    from mbseg_bids.learning.examples.patch_set import KINDS, concatenate, load_patch_set, wide_size
+    from mbseg_bids.learning.training.trainer import predict
 
     sets = [load_patch_set(path) for path in _patch_files(args.patches)]
     model, metadata = load_weights(args.weights)

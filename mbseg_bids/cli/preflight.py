@@ -16,10 +16,10 @@ def check_model(settings: Settings) -> None:
         If the weights are damaged.
     """
     if settings.execution.device == "cuda":
-        from mbseg_bids.detection.classify import choose_device
+        from mbseg_bids.detection.network.classify import choose_device
 
         choose_device("cuda")
     if settings.detection.weights != type(settings.detection)().weights:
-        from mbseg_bids.detection.weights import load_weights
+        from mbseg_bids.detection.network.weights import load_weights
 
         load_weights(settings.detection.weights, task="microbleed")

@@ -57,15 +57,15 @@ def _run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from mbseg_bids.detection.classify import choose_device
-    from mbseg_bids.learning.checkpoint import make_writable
-    from mbseg_bids.learning.initial import starting_network
-    from mbseg_bids.learning.interruption import StopRequest
-    from mbseg_bids.learning.stage_run import choose_precision, read_patches
-    from mbseg_bids.learning.stages import MICROBLEED_SPLIT, split
-    from mbseg_bids.learning.study import run_study
-    from mbseg_bids.learning.study_plan import Plan
-    from mbseg_bids.learning.training_log import Display
+    from mbseg_bids.detection.network.classify import choose_device
+    from mbseg_bids.learning.stages.initial import starting_network
+    from mbseg_bids.learning.stages.run import choose_precision, read_patches
+    from mbseg_bids.learning.stages.stage import MICROBLEED_SPLIT, split
+    from mbseg_bids.learning.study.plan import Plan
+    from mbseg_bids.learning.study.runs import run_study
+    from mbseg_bids.learning.training.checkpoint import make_writable
+    from mbseg_bids.learning.training.interruption import StopRequest
+    from mbseg_bids.learning.training.log import Display
 
     plan = Plan(
         values=_values(args.factors, args.values),
@@ -106,8 +106,8 @@ def _run(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> int:
     import sys
 
-    from mbseg_bids.learning.study import collect, summarise
-    from mbseg_bids.learning.study_figures import write_figures
+    from mbseg_bids.learning.study.figures import write_figures
+    from mbseg_bids.learning.study.runs import collect, summarise
 
     table, missing = collect(args.study)
     out = args.out or args.study
@@ -125,7 +125,7 @@ def _collect(args: argparse.Namespace) -> int:
 
 
 def _values(factors: list[str], texts: list[str]) -> dict[str, tuple[float, ...]]:
-    from mbseg_bids.learning.study_plan import FACTORS as PAPER
+    from mbseg_bids.learning.study.plan import FACTORS as PAPER
 
     values = {factor: PAPER[factor] for factor in factors}
     for text in texts:

@@ -89,7 +89,7 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
 
 
 def _train(args: argparse.Namespace) -> int:
-    from mbseg_bids.learning.stage_run import StageRequest, run_stage
+    from mbseg_bids.learning.stages.run import StageRequest, run_stage
 
     request = StageRequest(
         stage=args.action,

@@ -41,7 +41,7 @@ def add_actions(actions: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the patch sets of both stages."""
-    from mbseg_bids.learning.checkpoint import make_writable
+    from mbseg_bids.learning.training.checkpoint import make_writable
 
     make_writable(args.out)
     return _sample(args) if args.action == "sample" else _simulate(args)
@@ -63,9 +63,9 @@ def _add_common(parser: argparse.ArgumentParser, *, rotations: int) -> None:
 
 
 def _sample(args: argparse.Namespace) -> int:
-    from mbseg_bids.learning.derivatives import find_labelled_scans, parse_filters
-    from mbseg_bids.learning.labelled_patches import sample_scans
-    from mbseg_bids.learning.sampling import MicrobleedCounts
+    from mbseg_bids.learning.examples.derivatives import find_labelled_scans, parse_filters
+    from mbseg_bids.learning.examples.labelled_patches import sample_scans
+    from mbseg_bids.learning.examples.sampling import MicrobleedCounts
 
     found = find_labelled_scans(
         args.derivatives,
@@ -96,8 +96,8 @@ def _simulate(args: argparse.Namespace) -> int:
     from nibabel.filebasedimages import ImageFileError
 
     from mbseg_bids.imaging.volume import Volume
-    from mbseg_bids.learning.sampling import MicrobleedCounts
-    from mbseg_bids.learning.simulated import cut_case, simulate
+    from mbseg_bids.learning.examples.sampling import MicrobleedCounts
+    from mbseg_bids.learning.examples.simulated import cut_case, simulate
 
     for participant, path in enumerate(args.labelmaps, start=1):
         try:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen action; return 65 if any file is damaged."""
-    from mbseg_bids.detection.weights import list_weights
+    from mbseg_bids.detection.network.weights import list_weights
 
     if args.action == "list":
         print("name\ttask\tMB\tpatch_mm\tinput_px\tlicence\tsha256")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verify(names: list[str]) -> int:
-    from mbseg_bids.detection.weights import try_weights
+    from mbseg_bids.detection.network.weights import try_weights
     from mbseg_bids.errors import NothingSelectedError, UnreadableDataError
 
     if not names:
@@ -53,7 +53,7 @@ def _verify(names: list[str]) -> int:
 
 
 def _classify(names: list[str]) -> int:
-    from mbseg_bids.detection.known_patches import classify_known_patches
+    from mbseg_bids.detection.network.self_test import classify_known_patches
     from mbseg_bids.errors import UnreadableDataError
 
     wrong = False

@@ -20,7 +20,7 @@ def pool_scans(scans: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     scans
-        Rows of :class:`mbseg_bids.learning.unet_evaluation.ScanRow`.
+        Rows of :class:`mbseg_bids.learning.unet.evaluation.ScanRow`.
     """
     groups = scans.groupby(KEYS, as_index=False)
     pooled = groups[COUNTS].sum()

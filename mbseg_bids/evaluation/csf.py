@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.classify import Progress, classifier
-from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.detection.network.classify import Progress, classifier
+from mbseg_bids.detection.network.weights import WeightsMetadata
 
 BOTH, TRUTH_ONLY, FOUND_ONLY = "#ffd700", "#8a2be2", "#2e8b57"
 """Yellow, purple and green, as in figure 7."""
@@ -90,11 +90,11 @@ def csf_probability(
     Parameters
     ----------
     model, metadata
-        Of :func:`mbseg_bids.detection.weights.load_weights`.
+        Of :func:`mbseg_bids.detection.network.weights.load_weights`.
     stack, brain
         Shapes (3, I, J, K), 0-100, and (I, J, K), on the detection grid.
     batch_size, device, n_workers, progress
-        As in :func:`mbseg_bids.detection.classify.classify_voxels`.
+        As in :func:`mbseg_bids.detection.network.classify.classify_voxels`.
 
     Returns
     -------

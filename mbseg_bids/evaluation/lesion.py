@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from mbseg_bids.detection.components import centroids
+from mbseg_bids.detection.geometry.components import centroids
 from mbseg_bids.imaging.labels import UNASSIGNED
 
 MatchRule = Literal["overlap", "distance"]

@@ -12,8 +12,8 @@ from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
-from mbseg_bids.detection.components import find_components
-from mbseg_bids.detection.location import locate
+from mbseg_bids.detection.geometry.components import find_components
+from mbseg_bids.detection.geometry.location import locate
 from mbseg_bids.errors import NothingSelectedError, UnreadableDataError
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume

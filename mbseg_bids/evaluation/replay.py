@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
-from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.native import tabulate_on_native_grid
+from mbseg_bids.detection.geometry.components import TOUCHING
+from mbseg_bids.detection.lesions.native import tabulate_on_native_grid
+from mbseg_bids.detection.lesions.segment import segment_lesions
 from mbseg_bids.evaluation.pairs import Lesions
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mbseg_bids.clinical.size import SIZE_CLASSES, equal_sphere_diameter, size_class
-from mbseg_bids.detection.components import centroids
+from mbseg_bids.detection.geometry.components import centroids
 from mbseg_bids.evaluation.intervals import Bootstrap, Metric, pool
 from mbseg_bids.evaluation.lesion import ALL_REGIONS, Matches, MatchRule, match_lesions
 from mbseg_bids.evaluation.pairs import Lesions, ScanPair, crop_to_lesions, pair_trees, read_pair

@@ -1,7 +1,7 @@
 """Phase images as vendors store them, brought to radians; and what only bears the name of one.
 
 The sign of a phase (whether a stronger field turns it forwards or backwards) is a convention of the scanner's software
-that no header tells; it is left as it is here, see :mod:`mbseg_bids.detection.handedness`.
+that no header tells; it is left as it is here, see :mod:`mbseg_bids.detection.phase.handedness`.
 """
 
 import math

@@ -44,10 +44,10 @@ class ClassifyCandidates(SimpleInterface):
     output_spec = _ClassifyCandidatesOutputSpec
 
     def _run_interface(self, runtime):
-        from mbseg_bids.detection.classify import classifier
-        from mbseg_bids.detection.outward_search import search_outwards
-        from mbseg_bids.detection.search_mask import search_region
-        from mbseg_bids.detection.weights import load_weights
+        from mbseg_bids.detection.network.classify import classifier
+        from mbseg_bids.detection.network.weights import load_weights
+        from mbseg_bids.detection.search.mask import search_region
+        from mbseg_bids.detection.search.region_growing import search_outwards
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
 
@@ -118,8 +118,8 @@ class FindLesions(SimpleInterface):
     def _run_interface(self, runtime):
         from dataclasses import asdict
 
-        from mbseg_bids.detection.lesions import segment_lesions
-        from mbseg_bids.detection.second_look import load_second_look
+        from mbseg_bids.detection.candidates.classifier import load_second_look
+        from mbseg_bids.detection.lesions.segment import segment_lesions
         from mbseg_bids.settings import DetectionSettings
 
         settings = DetectionSettings(**self.inputs.settings)
@@ -179,9 +179,9 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
-        from mbseg_bids.detection.second_look import read_second_look
-        from mbseg_bids.detection.summary import summarise
-        from mbseg_bids.detection.tables import Evidence, tabulate, write_table
+        from mbseg_bids.detection.candidates.classifier import read_second_look
+        from mbseg_bids.detection.lesions.summary import summarise
+        from mbseg_bids.detection.lesions.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
         from mbseg_bids.settings import DetectionSettings
 
@@ -240,8 +240,8 @@ def _with_phase(evidence, fits):
     """Return the evidence by label with what the phase says of each."""
     from dataclasses import replace
 
-    from mbseg_bids.detection.dipole import DipoleFit
-    from mbseg_bids.detection.phase_evidence import with_phase
+    from mbseg_bids.detection.phase.dipole import DipoleFit
+    from mbseg_bids.detection.phase.evidence import with_phase
 
     known = {int(label): DipoleFit(**fit) for label, fit in fits.items()}
     return {label: replace(e, criteria=with_phase(e.criteria, known.get(label))) for label, e in evidence.items()}

@@ -38,8 +38,8 @@ class JudgeByPhase(SimpleInterface):
     def _run_interface(self, runtime):
         from dataclasses import asdict
 
-        from mbseg_bids.detection.dipole import PhaseScan
-        from mbseg_bids.detection.phase_evidence import judge_by_phase
+        from mbseg_bids.detection.phase.dipole import PhaseScan
+        from mbseg_bids.detection.phase.evidence import judge_by_phase
         from mbseg_bids.imaging.grids import labels_to_native
 
         reference = read_volume(self.inputs.t2star)

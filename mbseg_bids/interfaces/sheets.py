@@ -33,8 +33,8 @@ class RateLesions(SimpleInterface):
         import numpy as np
         import pandas as pd
 
-        from mbseg_bids.detection.sheets import rate
-        from mbseg_bids.detection.tables import NOTHING, write_table
+        from mbseg_bids.detection.lesions.sheets import rate
+        from mbseg_bids.detection.lesions.tables import NOTHING, write_table
         from mbseg_bids.imaging.grids import Grid
         from mbseg_bids.imaging.transforms import resample
         from mbseg_bids.interfaces.files import read_matrix, read_volume, write_volume

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.classify import classifier
-from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.native import tabulate_on_native_grid
-from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.search_mask import search_region
-from mbseg_bids.detection.second_look import SecondLook, load_second_look
-from mbseg_bids.detection.tables import Tabulated
-from mbseg_bids.detection.weights import WeightsMetadata, load_weights
+from mbseg_bids.detection.candidates.classifier import SecondLook, load_second_look
+from mbseg_bids.detection.lesions.native import tabulate_on_native_grid
+from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
+from mbseg_bids.detection.lesions.tables import Tabulated
+from mbseg_bids.detection.network.classify import classifier
+from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.search.region_growing import search_outwards
 from mbseg_bids.settings import DetectionSettings
 
 AS_RUN, WITHOUT_SECOND_LOOK = "as_run", "without_second_look"
@@ -67,7 +67,7 @@ class Detector:
     second_look
         None where the settings are without.
     options
-        Of :func:`mbseg_bids.detection.classify.classifier`: device, number of threads.
+        Of :func:`mbseg_bids.detection.network.classify.classifier`: device, number of threads.
     """
 
     model: nn.Module

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
-from mbseg_bids.detection.search_mask import search_mask
+from mbseg_bids.detection.geometry.components import TOUCHING
+from mbseg_bids.detection.search.mask import search_mask
 from mbseg_bids.imaging.labels import CSF
 
 APART = 9.0

@@ -17,8 +17,8 @@ from mbseg_bids.errors import (
 )
 from mbseg_bids.imaging.grids import Grid, detection_grid, mask_to_native, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.derivatives import ScanFiles
-from mbseg_bids.learning.labelled import read_case
+from mbseg_bids.learning.examples.derivatives import ScanFiles
+from mbseg_bids.learning.examples.labelled import read_case
 from mbseg_bids.planting.detect import Head
 from mbseg_bids.planting.places import dark_structures, survey
 from mbseg_bids.planting.plant import Acquisition, Site

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.clinical.size import size_class
-from mbseg_bids.detection.intensity_ratio import contrast_ratios
+from mbseg_bids.detection.rules.intensity_ratio import contrast_ratios
 from mbseg_bids.imaging.grids import restore_labels, to_detection_grid
 from mbseg_bids.imaging.intensity import standardise
 from mbseg_bids.imaging.volume import Volume

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbseg_bids.detection.classify import classifier
-from mbseg_bids.detection.lesion_network import LesionNetwork, load_lesion_networks, save_lesion_networks
-from mbseg_bids.detection.second_look import NETWORK_FILE
-from mbseg_bids.detection.weights import load_weights, sha256
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.lesion_network import LesionNetworkSettings, train_lesion_network
-from mbseg_bids.learning.neighbourhood_set import cut_neighbourhoods, load_neighbourhoods
+from mbseg_bids.detection.candidates.classifier import NETWORK_FILE
+from mbseg_bids.detection.candidates.network import LesionNetwork, load_lesion_networks, save_lesion_networks
+from mbseg_bids.detection.network.classify import classifier
+from mbseg_bids.detection.network.weights import load_weights, sha256
+from mbseg_bids.learning.candidates.neighbourhood_set import cut_neighbourhoods, load_neighbourhoods
+from mbseg_bids.learning.candidates.network import LesionNetworkSettings, train_lesion_network
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
 from recipe.plans import SETTINGS, ScanPlan, read_scan
 
 FRESH = LesionNetworkSettings(epochs=7)

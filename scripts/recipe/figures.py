@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 from segmentation_trees import truth_table, write_segmentation
 
-from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.second_look import load_second_look
-from mbseg_bids.detection.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
-from mbseg_bids.learning.second_look import mimic_among
+from mbseg_bids.detection.candidates.classifier import load_second_look
+from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
+from mbseg_bids.detection.network.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
+from mbseg_bids.learning.candidates.classifier import mimic_among
 from mbseg_bids.simulation.case import Case
 from recipe.fit import CURVES_ALONE, read
 from recipe.plans import SETTINGS

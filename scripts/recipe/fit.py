@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.lesion_features import FEATURES
-from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
-from mbseg_bids.detection.second_look import MODEL_FILE, NETWORK_FILE, SecondLook
-from mbseg_bids.detection.weights import load_weights
-from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan
-from mbseg_bids.learning.scan_scores import probability_map
-from mbseg_bids.learning.second_look import collect_candidates, fit_second_look
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook
+from mbseg_bids.detection.candidates.features import FEATURES
+from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
+from mbseg_bids.detection.network.weights import load_weights
+from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_second_look
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
+from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
 from recipe.plans import SETTINGS
 
@@ -105,7 +105,7 @@ def candidates(work: Path, names: Iterable[str], part: str, jobs: int) -> pd.Dat
 @cache
 def code_hash() -> str:
     """Return a hash of the code that candidates and their measures come from."""
-    modules = [path for folder in (detection, imaging) for path in Path(folder.__path__[0]).glob("*.py")]
+    modules = [path for folder in (detection, imaging) for path in Path(folder.__path__[0]).rglob("*.py")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
 
 

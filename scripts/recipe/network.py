@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import build_network, identity_blocks
-from mbseg_bids.detection.weights import WeightsMetadata, load_weights, save_weights
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.patch_set import KINDS, PatchSet, concatenate, load_patch_set
-from mbseg_bids.learning.rotation import Augmentation
-from mbseg_bids.learning.sampling import MicrobleedCounts
-from mbseg_bids.learning.simulated import cut_case
-from mbseg_bids.learning.stages import (
+from mbseg_bids.detection.network.resnet import build_network, identity_blocks
+from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights, save_weights
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, concatenate, load_patch_set
+from mbseg_bids.learning.examples.rotation import Augmentation
+from mbseg_bids.learning.examples.sampling import MicrobleedCounts
+from mbseg_bids.learning.examples.simulated import cut_case
+from mbseg_bids.learning.stages.stage import (
     CSF_STAGE,
     MICROBLEED_STAGE,
     Sets,
@@ -24,7 +24,7 @@ from mbseg_bids.learning.stages import (
     train_stage,
     with_false_positives,
 )
-from mbseg_bids.learning.trainer import TrainingSettings
+from mbseg_bids.learning.training.trainer import TrainingSettings
 from recipe.plans import TRAINING, VALIDATION, Scale, ScanPlan, plans, read_scan
 
 NAME = "mbseg-simulated-3"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mbseg_bids.learning.derivatives import ScanFiles
+from mbseg_bids.learning.examples.derivatives import ScanFiles
 
 
 def scans(output_dir: Path) -> list[ScanFiles]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from mbseg_bids.imaging.labels import BRAINSTEM, CEREBELLAR_GM, CEREBELLAR_WM, CEREBRAL_WM, CORTICAL_GM, DEEP_GM
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.labelled_scan import LabelledScan, from_case, load_scan, save_scan
-from mbseg_bids.learning.simulated import simulate
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, from_case, load_scan, save_scan
+from mbseg_bids.learning.examples.simulated import simulate
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.lesions import REGION_SHARES
 from mbseg_bids.simulation.protocol import draw_protocol

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.search_mask import search_region
+from mbseg_bids.detection.search.mask import search_region
 from mbseg_bids.imaging.grids import Grid, detection_grid, to_detection_grid
 from mbseg_bids.imaging.labels import GM, WM
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.derivatives import ScanFiles
-from mbseg_bids.learning.labelled import LabelledCase, read_case
-from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan, save_scan
+from mbseg_bids.learning.examples.derivatives import ScanFiles
+from mbseg_bids.learning.examples.labelled import LabelledCase, read_case
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan, save_scan
 from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.rendering import render
 from recipe.output_scans import scans

@@ -70,7 +70,7 @@ def test_sidecars_name_sources_and_reference_by_uri():
 
 def test_a_phase_adds_its_columns_its_reason_and_its_source_and_nothing_else():
     from mbseg_bids.data.columns import describe_columns
-    from mbseg_bids.detection.criteria import DIAMAGNETIC
+    from mbseg_bids.detection.rules.criteria import DIAMAGNETIC
 
     phase = RAW / "sub-01/ses-2/anat/sub-01_ses-2_echo-2_part-phase_MEGRE.nii.gz"
     for output in ALL:

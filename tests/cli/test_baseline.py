@@ -9,8 +9,8 @@ import pytest
 
 from mbseg_bids.cli import workbench
 from mbseg_bids.errors import UsageError
-from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan, save_scan
-from mbseg_bids.learning.unet import LAST_BLOCK, load_unet
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan, save_scan
+from mbseg_bids.learning.unet.network import LAST_BLOCK, load_unet
 
 SMALL = ["--features", "4", "8", "8", "--units", "1", "--device", "cpu"]
 FEW = ["--steps", "2", "--batch-size", "4", "--patch-size", "16", "--validation-windows", "4"]
@@ -140,7 +140,7 @@ def test_sample_writes_scans_that_are_read_without_pickle(folder, monkeypatch, c
         asked.append((participant, seed, options))
         return load_scan(folder / "a.npz").as_case(), None
 
-    monkeypatch.setattr("mbseg_bids.learning.simulated.simulate", simulate)
+    monkeypatch.setattr("mbseg_bids.learning.examples.simulated.simulate", simulate)
     labelmap, out = folder / "labels.nii.gz", folder / "scans"
     nib.save(nib.Nifti1Image(np.full((4, 4, 4), 2, np.int16), np.eye(4)), labelmap)
     arguments = [

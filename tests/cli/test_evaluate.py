@@ -9,9 +9,9 @@ import torch
 from derivative_trees import write_lesions, write_table
 
 from mbseg_bids.cli import workbench
-from mbseg_bids.detection.network import build_network
-from mbseg_bids.detection.weights import WeightsMetadata, save_weights
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mbseg_bids.bids.lock import output_mark, work_mark
-from mbseg_bids.detection.weights import list_weights
+from mbseg_bids.detection.network.weights import list_weights
 
 CONTRASTS = ("T1w", "T2w", "T2starw")
 SIX = [f"sub-{p}/anat/sub-{p}_{c}.nii.gz" for p in ("01", "02") for c in CONTRASTS]

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from mbseg_bids.cli import workbench
-from mbseg_bids.detection.weights import WeightsMetadata, load_weights, save_weights, try_weights
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
+from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights, save_weights, try_weights
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 
 
 def patch_set(rng, kinds, participants=10, width=42):
@@ -52,8 +52,8 @@ def test_both_stages_write_weights_that_the_app_takes(folder, capsys):
 
 
 def test_fine_tuning_takes_sizes_and_last_layer_from_the_start(folder, monkeypatch):
-    from mbseg_bids.detection.network import build_network
-    from mbseg_bids.learning import stage_run
+    from mbseg_bids.detection.network.resnet import build_network
+    from mbseg_bids.learning.stages import run as stage_run
 
     save_weights(folder / "mine.safetensors", build_network(seed=1), WeightsMetadata("mine", input_size=48))
     seen = {}
@@ -70,7 +70,7 @@ def test_fine_tuning_takes_sizes_and_last_layer_from_the_start(folder, monkeypat
 
 
 def test_the_shipped_recipe_can_be_asked_for(folder, monkeypatch):
-    from mbseg_bids.learning import stage_run
+    from mbseg_bids.learning.stages import run as stage_run
 
     seen = []
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mbseg_bids.cli import workbench
-from mbseg_bids.detection import weights as w
-from mbseg_bids.detection.known_patches import known_patches
-from mbseg_bids.detection.network import build_network
+from mbseg_bids.detection.network import weights as w
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.detection.network.self_test import known_patches
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ LESION, FALSE = (20, 20, 3), (30, 30, 3)
 @pytest.fixture
 def sandbox(tmp_path, make_dataset, rng, monkeypatch):
     """Return a folder to work in, made the current one."""
-    from mbseg_bids.detection.network import build_network
-    from mbseg_bids.detection.weights import WeightsMetadata, save_weights
+    from mbseg_bids.detection.network.resnet import build_network
+    from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 
     for name in ("BIDS", "BIDS_DIR"):
         make_dataset(*(f"sub-10/anat/sub-10_{c}.nii.gz" for c in CONTRASTS), root=tmp_path / name)
@@ -52,7 +52,7 @@ def _prepared_and_labelled(folder, rng) -> None:
 
 def _patches(folder, rng) -> None:
     """Make patches of both stages from ten participants."""
-    from mbseg_bids.learning.patch_set import KINDS, PatchSet
+    from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 
     folder.mkdir()
     for stage, kinds in (("csf", ("csf", "tissue")), ("microbleed", ("lesion", "background"))):

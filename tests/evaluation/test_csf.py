@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.detection.network.weights import WeightsMetadata
 from mbseg_bids.evaluation import csf
 from mbseg_bids.evaluation.csf import csf_probability, draw_csf, score_csf
 

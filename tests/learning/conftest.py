@@ -6,8 +6,8 @@ import torch
 from labelled_tree import LabelledTree
 from torch import nn
 
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 
 
 class TinyNetwork(nn.Module):

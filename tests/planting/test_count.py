@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mbseg_bids.detection.lesions import DetectionResult
-from mbseg_bids.detection.tables import Tabulated
+from mbseg_bids.detection.lesions.segment import DetectionResult
+from mbseg_bids.detection.lesions.tables import Tabulated
 from mbseg_bids.planting.count import fates, not_planted
 from mbseg_bids.planting.detect import Found
 

@@ -9,7 +9,7 @@ import pytest
 from fake_output import SHAPE, fake_arrays, fake_summary, lesion_rows, write_session
 from PIL import Image
 
-from mbseg_bids.detection.weights import list_weights
+from mbseg_bids.detection.network.weights import list_weights
 from mbseg_bids.group.build import build_group
 from mbseg_bids.reports.gallery import ALL_PICTURES
 from mbseg_bids.reports.images import load_images

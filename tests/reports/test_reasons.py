@@ -3,7 +3,7 @@
 import json
 from importlib import resources
 
-from mbseg_bids.detection.lesion_features import FEATURES
+from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.reports.gallery import AGAINST_SENTENCES
 
 

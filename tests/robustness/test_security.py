@@ -29,10 +29,10 @@ FORBIDDEN_METHODS = {
     "pd.read_pickle", "pandas.read_pickle",
 }  # fmt: skip
 ALLOWED = {
-    ("learning/initial.py", "pickle"),
-    ("learning/labelled_scan.py", "zipfile"),
-    ("learning/neighbourhood_set.py", "zipfile"),
-    ("learning/patch_set.py", "zipfile"),
+    ("learning/stages/initial.py", "pickle"),
+    ("learning/examples/labelled_scan.py", "zipfile"),
+    ("learning/candidates/neighbourhood_set.py", "zipfile"),
+    ("learning/examples/patch_set.py", "zipfile"),
 }
 """They name the errors that torch's restricted reader (weights_only) and numpy's raise; none of them is of the app."""
 

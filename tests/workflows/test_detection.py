@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.criteria import Criteria
+from mbseg_bids.detection.rules.criteria import Criteria
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.interfaces.detection import ClassifyCandidates, WriteLesions, on_grid_of
@@ -65,8 +65,8 @@ def inputs(native):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    from mbseg_bids.detection.network import build_network
-    from mbseg_bids.detection.weights import WeightsMetadata, save_weights
+    from mbseg_bids.detection.network.resnet import build_network
+    from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     save_weights(path, build_network(2, seed=3), WeightsMetadata(name="untrained", input_size=32))
@@ -198,7 +198,7 @@ def test_a_seed_in_doubt_is_followed_unless_the_settings_forbid_it(inputs, weigh
     for settings in ({}, {"follow_threshold": 0.4}):
         answers = itertools.chain([0.3], itertools.repeat(0.9))
         monkeypatch.setattr(
-            "mbseg_bids.detection.classify.Classifier.__call__",
+            "mbseg_bids.detection.network.classify.Classifier.__call__",
             lambda _, voxels, answers=answers: np.full(len(voxels), next(answers), np.float32),
         )
         result = ClassifyCandidates(**images, device="cpu", settings={"weights": weights, **settings}).run()

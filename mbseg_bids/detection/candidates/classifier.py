@@ -1,7 +1,7 @@
 """The second look: every lesion that the intensity ratio rule left is judged by its shape and surroundings.
 
 An additive logistic model (a generalised additive model, Hastie & Tibshirani 1990): the log odds that a candidate is a
-microbleed are the sum of one curve for each feature of :mod:`mbseg_bids.detection.lesion_features`. The curves are
+microbleed are the sum of one curve for each feature of :mod:`mbseg_bids.detection.candidates.features`. The curves are
 straight lines between a few points, kept in a JSON file that can be read and drawn; the sum of those that belong
 together says why a candidate was rejected. A feature that cannot be measured adds nothing.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mbseg_bids.data import SECOND_LOOK
-from mbseg_bids.detection.lesion_features import FEATURES, AskNetwork, Features
+from mbseg_bids.detection.candidates.features import FEATURES, AskNetwork, Features
 from mbseg_bids.errors import UnreadableDataError
 
 MODEL_FILE = SECOND_LOOK
@@ -75,7 +75,7 @@ class SecondLook:
     network_sha256
         Of the file of the network that gives the feature ``neighbourhood``; empty: the model has no such feature.
     ask
-        That network, see :func:`mbseg_bids.detection.lesion_features.lesion_features`.
+        That network, see :func:`mbseg_bids.detection.candidates.features.lesion_features`.
     """
 
     intercept: float
@@ -102,7 +102,7 @@ class SecondLook:
         Parameters
         ----------
         features
-            Of :func:`mbseg_bids.detection.lesion_features.lesion_features`.
+            Of :func:`mbseg_bids.detection.candidates.features.lesion_features`.
         threshold, definite
             Smallest probability of a possible and of a definite microbleed.
         """
@@ -155,7 +155,7 @@ def read_second_look(path: Path = MODEL_FILE) -> SecondLook:
 def _network(path: Path, sha256: str) -> AskNetwork | None:
     if not sha256:
         return None
-    from mbseg_bids.detection.lesion_network import lesion_log_odds, load_lesion_networks
+    from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 
     return partial(lesion_log_odds, load_lesion_networks(path, sha256))
 

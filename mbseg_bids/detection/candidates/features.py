@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING, middle_voxels
-from mbseg_bids.detection.distances import distance_to_edge
-from mbseg_bids.detection.lesion_view import REACH_MM, Scan, View
-from mbseg_bids.detection.patches import STANDARD_MAXIMUM
+from mbseg_bids.detection.geometry.components import TOUCHING, middle_voxels
+from mbseg_bids.detection.geometry.distances import distance_to_edge
+from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM
+from mbseg_bids.detection.rules.lesion_view import REACH_MM, Scan, View
 from mbseg_bids.imaging.labels import UNASSIGNED
 
 CONNECTED_RATIO = 1.15

@@ -7,7 +7,7 @@ so here the slices themselves are the channels: T2* at nine heights, T2w and T1w
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.patches import STANDARD_MAXIMUM, squares_in_plane
+from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM, squares_in_plane
 
 T2STAR_HEIGHTS_MM = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0)
 """Heights across slices, relative to the voxel, at which T2* is taken: farther than a large microbleed blooms."""

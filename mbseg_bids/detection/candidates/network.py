@@ -1,8 +1,8 @@
 """The networks of the second look: small ones that see a candidate's neighbourhood in three dimensions.
 
 They differ in the seed they were trained with, and answer together (:class:`LesionEnsemble`). Their answer is one of
-the features of :mod:`mbseg_bids.detection.second_look`, beside measures that have names. The weights lie beside that
-model, which holds their SHA-256.
+the features of :mod:`mbseg_bids.detection.candidates.classifier`, beside measures that have names. The weights lie
+beside that model, which holds their SHA-256.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mbseg_bids.detection.neighbourhoods import N_CHANNELS, T2STAR_HEIGHTS_MM, extract_neighbourhoods
+from mbseg_bids.detection.candidates.neighbourhoods import N_CHANNELS, T2STAR_HEIGHTS_MM, extract_neighbourhoods
 from mbseg_bids.errors import UnreadableDataError
 
 SIDE = 24

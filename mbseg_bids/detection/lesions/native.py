@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.lesions import DetectionResult
-from mbseg_bids.detection.tables import Tabulated, tabulate
+from mbseg_bids.detection.lesions.segment import DetectionResult
+from mbseg_bids.detection.lesions.tables import Tabulated, tabulate
 from mbseg_bids.imaging.grids import labels_to_native, slice_axis
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.settings import DetectionSettings

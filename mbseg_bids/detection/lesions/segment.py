@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.components import find_components
-from mbseg_bids.detection.criteria import CriteriaFacts, measure_criteria
-from mbseg_bids.detection.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
-from mbseg_bids.detection.lesion_features import AskNetwork, Features, lesion_features
-from mbseg_bids.detection.lesion_view import Scan
-from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.second_look import SecondLook
-from mbseg_bids.detection.tables import Evidence, tabulate
+from mbseg_bids.detection.candidates.classifier import SecondLook
+from mbseg_bids.detection.candidates.features import AskNetwork, Features, lesion_features
+from mbseg_bids.detection.geometry.components import find_components
+from mbseg_bids.detection.geometry.location import locate
+from mbseg_bids.detection.lesions.tables import Evidence, tabulate
+from mbseg_bids.detection.rules.criteria import CriteriaFacts, measure_criteria
+from mbseg_bids.detection.rules.intensity_ratio import RingGeometry, apply_intensity_ratio, contrast_ratios
+from mbseg_bids.detection.rules.lesion_view import Scan
 from mbseg_bids.imaging.labels import DEEP_GM, REGIONS
 from mbseg_bids.settings import DetectionSettings
 

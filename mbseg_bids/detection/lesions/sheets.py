@@ -9,8 +9,8 @@ import pandas as pd
 from mbseg_bids.clinical.bombs import bombs_sheet
 from mbseg_bids.clinical.mars import IN_DOUBT, PlacedLesion, mars_sheet
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.tables import TOO_LARGE
+from mbseg_bids.detection.geometry.location import locate
+from mbseg_bids.detection.lesions.tables import TOO_LARGE
 from mbseg_bids.imaging.labels import CORTICAL_GM
 from mbseg_bids.imaging.place_labels import PLACE_LABELS
 
@@ -36,14 +36,14 @@ def rate(
 ) -> Sheets:
     """Place the lesions, and the candidates in doubt, and fill in the sheets.
 
-    A lesion lies where most of its voxels lie, see :func:`mbseg_bids.detection.location.locate`.
+    A lesion lies where most of its voxels lie, see :func:`mbseg_bids.detection.geometry.location.locate`.
 
     Parameters
     ----------
     lesions, candidates
         Labels of shape (i, j, k), numbered as in their tables.
     lesion_table, candidate_table
-        As :func:`mbseg_bids.detection.tables.tabulate` makes them; ``n/a`` may be missing values.
+        As :func:`mbseg_bids.detection.lesions.tables.tabulate` makes them; ``n/a`` may be missing values.
     places, regions
         Labels of places (:mod:`mbseg_bids.imaging.place_labels`) and regions on the same grid.
     spacing

@@ -13,10 +13,16 @@ from scipy import ndimage
 
 from mbseg_bids.clinical.size import MINIMUM_DIAMETER, equal_sphere_diameter, size_class
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.caliper import longest_distance
-from mbseg_bids.detection.components import centroids, position_order, renumber
-from mbseg_bids.detection.criteria import BRIGHT_CORE, CONTINUES_AS_VESSEL, DIAMAGNETIC, NOT_IN_PARENCHYMA, Criteria
-from mbseg_bids.detection.second_look import MIMIC
+from mbseg_bids.detection.candidates.classifier import MIMIC
+from mbseg_bids.detection.geometry.caliper import longest_distance
+from mbseg_bids.detection.geometry.components import centroids, position_order, renumber
+from mbseg_bids.detection.rules.criteria import (
+    BRIGHT_CORE,
+    CONTINUES_AS_VESSEL,
+    DIAMAGNETIC,
+    NOT_IN_PARENCHYMA,
+    Criteria,
+)
 from mbseg_bids.settings import DetectionSettings
 
 NOTHING = "n/a"
@@ -55,7 +61,7 @@ class Evidence:
 
     ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise. ``criteria``
     is empty where the reader's criteria were left out. The last three fields are of the second look
-    (:class:`mbseg_bids.detection.second_look.Verdict`), empty where none was taken.
+    (:class:`mbseg_bids.detection.candidates.classifier.Verdict`), empty where none was taken.
     """
 
     candidate: int

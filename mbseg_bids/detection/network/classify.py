@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mbseg_bids.detection.device_patches import DevicePatches
-from mbseg_bids.detection.network import fuse_batch_norms
-from mbseg_bids.detection.runtime_openvino import OpenVinoNetwork
-from mbseg_bids.detection.runtime_pytorch import TorchNetwork, exact_convolutions
-from mbseg_bids.detection.runtimes import Runtime, choose_device, choose_runtime
-from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.detection.network.device_patches import DevicePatches
+from mbseg_bids.detection.network.resnet import fuse_batch_norms
+from mbseg_bids.detection.network.runtime_openvino import OpenVinoNetwork
+from mbseg_bids.detection.network.runtime_pytorch import TorchNetwork, exact_convolutions
+from mbseg_bids.detection.network.runtimes import Runtime, choose_device, choose_runtime
+from mbseg_bids.detection.network.weights import WeightsMetadata
 from mbseg_bids.errors import TemporaryError
 
 __all__ = ["Classifier", "choose_device", "classifier", "classify_voxels"]
@@ -185,7 +185,7 @@ def classify_voxels(
     Parameters
     ----------
     model
-        A network of :func:`mbseg_bids.detection.network.build_network` with two outputs.
+        A network of :func:`mbseg_bids.detection.network.resnet.build_network` with two outputs.
     stack
         Shape (3, I, J, K): T2*, T2w, T1w on the detection grid, 0-100.
     voxels
@@ -196,7 +196,7 @@ def classify_voxels(
         batch_size
             Patches a batch; None: what suits the device and its memory.
         device, runtime
-            As in :func:`mbseg_bids.detection.runtimes.choose_runtime`.
+            As in :func:`mbseg_bids.detection.network.runtimes.choose_runtime`.
         exact_from
             As in :class:`Classifier`.
         n_workers
@@ -226,7 +226,7 @@ def classifier(
     Parameters
     ----------
     model, metadata
-        Of :func:`mbseg_bids.detection.weights.load_weights`.
+        Of :func:`mbseg_bids.detection.network.weights.load_weights`.
     stack
         Shape (3, I, J, K), 0-100.
     **options

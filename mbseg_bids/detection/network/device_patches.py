@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbseg_bids.detection.patches import STANDARD_MAXIMUM
+from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM
 
 
 class DevicePatches:
@@ -53,7 +53,7 @@ class DevicePatches:
     def gather(self, places: torch.Tensor) -> torch.Tensor:
         """Return the patches at :meth:`locate`'s places: (N, 3, size, size) float32, 0-1, zero outside the grid.
 
-        As :func:`mbseg_bids.detection.patches.extract_patches`, to the bit; channels last in memory.
+        As :func:`mbseg_bids.detection.network.patches.extract_patches`, to the bit; channels last in memory.
         """
         index = (places[:, None] + self._offsets).reshape(-1)
         rows = self._rows.index_select(0, index)

@@ -58,7 +58,7 @@ class OpenVinoNetwork:
     Parameters
     ----------
     model
-        Of :func:`mbseg_bids.detection.network.fuse_batch_norms`.
+        Of :func:`mbseg_bids.detection.network.resnet.fuse_batch_norms`.
     patch_size, input_size
         Side of a patch in voxels, and the side it is resized to.
     batch_size

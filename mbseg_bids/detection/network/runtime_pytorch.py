@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import to_network_input
+from mbseg_bids.detection.network.resnet import to_network_input
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,7 +30,7 @@ class TorchNetwork:
     Parameters
     ----------
     model
-        Of :func:`mbseg_bids.detection.network.fuse_batch_norms`.
+        Of :func:`mbseg_bids.detection.network.resnet.fuse_batch_norms`.
     input_size
         Side that patches are resized to.
     device

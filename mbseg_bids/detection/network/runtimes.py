@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mbseg_bids.detection import runtime_openvino, runtime_pytorch
+from mbseg_bids.detection.network import runtime_openvino, runtime_pytorch
 from mbseg_bids.errors import UsageError
 
 _NAMES = {"pytorch": "torch", "openvino": "openvino"}

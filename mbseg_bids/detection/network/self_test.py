@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from mbseg_bids.detection.network import to_network_input
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.network.resnet import to_network_input
+from mbseg_bids.detection.network.weights import load_weights
 
 RADIUS = 1.5
 """Of the dot, mm."""
@@ -37,7 +37,7 @@ def classify_known_patches(name_or_path: str = "default") -> tuple[float, float]
     Raises
     ------
     UnreadableDataError, UsageError
-        As :func:`~mbseg_bids.detection.weights.load_weights`; weights of another task are a usage error.
+        As :func:`~mbseg_bids.detection.network.weights.load_weights`; weights of another task are a usage error.
     """
     model, metadata = load_weights(name_or_path, task="microbleed")
     patches = torch.from_numpy(known_patches(metadata.patch_size))

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mbseg_bids.contrasts import CHANNELS
-from mbseg_bids.detection.network import build_network, identity_blocks, to_network_input
+from mbseg_bids.detection.network.resnet import build_network, identity_blocks, to_network_input
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"

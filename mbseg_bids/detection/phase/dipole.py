@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.dipole_box import Box, cut_box
+from mbseg_bids.detection.phase.dipole_box import Box, cut_box
 from mbseg_bids.imaging.phase import Echo, wrapped
 
 GYROMAGNETIC_RATIO = 2.6752218744e8

@@ -61,7 +61,7 @@ def cut_box(
     Parameters
     ----------
     echoes, brain, affine
-        As in :class:`mbseg_bids.detection.dipole.PhaseScan`.
+        As in :class:`mbseg_bids.detection.phase.dipole.PhaseScan`.
     centre
         RAS+ mm.
     """

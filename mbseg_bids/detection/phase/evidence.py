@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.components import centroids
-from mbseg_bids.detection.criteria import Criteria
-from mbseg_bids.detection.dipole import DipoleFit, PhaseScan, fit_dipole
-from mbseg_bids.detection.handedness import Convention, convention
+from mbseg_bids.detection.geometry.components import centroids
+from mbseg_bids.detection.phase.dipole import DipoleFit, PhaseScan, fit_dipole
+from mbseg_bids.detection.phase.handedness import Convention, convention
+from mbseg_bids.detection.rules.criteria import Criteria
 
 UNSURE_CONVENTION = (
     "The phase is not used: veins and iron do not tell which way it turns (too few of them, a short echo, a brain mask "

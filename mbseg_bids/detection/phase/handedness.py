@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.dipole import PhaseScan
+from mbseg_bids.detection.phase.dipole import PhaseScan
 
 THIN_MM = 2.5
 """Half the thickness up to which what is dark counts."""

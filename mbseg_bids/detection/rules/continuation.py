@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.lesion_view import View
+from mbseg_bids.detection.rules.lesion_view import View
 
 FIRST_MM, LAST_MM, STEP_MM = 1.0, 5.0, 1.0
 """Where along a way T2* is looked at, counted from the candidate's edge."""

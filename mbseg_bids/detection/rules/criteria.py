@@ -2,9 +2,9 @@
 
 After Greenberg et al. 2009 (Lancet Neurol 8:165), MARS (Gregoire et al. 2009) and STRIVE-2 (Duering et al. 2023): at
 least half surrounded by parenchyma; not bright on T1w or T2w (cavernoma, subacute blood, vessel with inflow); not
-linear; and, where a phase is at hand, not diamagnetic (calcium, see :mod:`mbseg_bids.detection.phase_evidence`). The
-limit of size is in :mod:`mbseg_bids.detection.tables`. The criteria come after the intensity ratio rule and before the
-second look; they are not part of the method of Dadar et al. 2022. What cannot be measured never rejects.
+linear; and, where a phase is at hand, not diamagnetic (calcium, see :mod:`mbseg_bids.detection.phase.evidence`). The
+limit of size is in :mod:`mbseg_bids.detection.lesions.tables`. The criteria come after the intensity ratio rule and
+before the second look; they are not part of the method of Dadar et al. 2022. What cannot be measured never rejects.
 
 The limits were chosen on simulated scans of the anatomies that the networks were trained on, see docs/method.md.
 """
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.continuation import THIN_SLICE_MM, line_across_slices, line_in_plane, smooth_signal
-from mbseg_bids.detection.lesion_view import Scan, View
-from mbseg_bids.detection.parenchyma import HALF, Levels, Surroundings, fluid_levels, shell, surroundings
+from mbseg_bids.detection.rules.continuation import THIN_SLICE_MM, line_across_slices, line_in_plane, smooth_signal
+from mbseg_bids.detection.rules.lesion_view import Scan, View
+from mbseg_bids.detection.rules.parenchyma import HALF, Levels, Surroundings, fluid_levels, shell, surroundings
 
 NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL = "not_in_parenchyma", "bright_core", "continues_as_vessel"
 DIAMAGNETIC = "diamagnetic"

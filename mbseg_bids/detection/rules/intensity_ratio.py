@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
+from mbseg_bids.detection.geometry.components import TOUCHING
 
 RING_MM = 2.0
 TOLERANCE = 1e-3

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.intensity_ratio import RingGeometry
+from mbseg_bids.detection.rules.intensity_ratio import RingGeometry
 from mbseg_bids.imaging.labels import CSF
 
 REACH_MM = 10.0

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.lesion_view import View
+from mbseg_bids.detection.rules.lesion_view import View
 from mbseg_bids.imaging.labels import CSF, GM, WM
 
 SHELL_MM = (0.9, 2.2)

@@ -1,14 +1,14 @@
 """Which voxels are worth a patch: dark enough on T2* that they could belong to a microbleed.
 
 Classifying every brain voxel takes an order of magnitude longer and finds the same lesions, because the intensity
-ratio rule (:mod:`mbseg_bids.detection.intensity_ratio`) throws away whatever is not dark against its surroundings.
+ratio rule (:mod:`mbseg_bids.detection.rules.intensity_ratio`) throws away what is not dark against its surroundings.
 Dadar et al. 2022 (Discussion) propose the same: leave out CSF and what is hyperintense on T2*.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.outward_search import local_minima
+from mbseg_bids.detection.search.region_growing import local_minima
 from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.settings import DetectionSettings
 
@@ -28,7 +28,7 @@ def search_region(
     spacing: tuple[float, float, float],
     settings: DetectionSettings,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return where a run may search, and the seeds it starts from (:mod:`mbseg_bids.detection.outward_search`).
+    """Return where a run may search, and the seeds it starts from (:mod:`mbseg_bids.detection.search.region_growing`).
 
     With ``settings.exhaustive`` both are the whole brain; else the search mask, and those local minima in it that are
     darker by ``settings.seed_quotient``. Neither asks for more contrast than the intensity ratio rule will: a user who
@@ -70,7 +70,7 @@ def voxels_to_classify(
     """Return the indices of all voxels that a run may ask about, shape (N, 3), in array order.
 
     Arguments as in :func:`search_region`; a run asks about part of them only, see
-    :mod:`mbseg_bids.detection.outward_search`.
+    :mod:`mbseg_bids.detection.search.region_growing`.
     """
     return np.argwhere(search_region(t2star, brain, tissue, spacing, settings)[0])
 

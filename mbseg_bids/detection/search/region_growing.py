@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
+from mbseg_bids.detection.geometry.components import TOUCHING
 
 Classify = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 """From voxel indices, shape (N, 3), to probabilities, shape (N,)."""

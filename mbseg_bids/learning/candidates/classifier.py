@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.lesion_features import FEATURES, REGION_ORDER, AskNetwork
-from mbseg_bids.detection.lesion_view import Scan
-from mbseg_bids.detection.lesions import segment_lesions, survivor_features
-from mbseg_bids.detection.second_look import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.features import FEATURES, REGION_ORDER, AskNetwork
+from mbseg_bids.detection.lesions.segment import segment_lesions, survivor_features
+from mbseg_bids.detection.rules.lesion_view import Scan
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
 from mbseg_bids.simulation.mimics import MIMICS, ignored
@@ -36,11 +36,11 @@ def collect_candidates(
     case
         The scan.
     probability
-        Shape (I, J, K): of the network, see :func:`mbseg_bids.learning.scan_scores.probability_map`.
+        Shape (I, J, K): of the network, see :func:`mbseg_bids.learning.stages.scan_scores.probability_map`.
     settings
         Of detection; without ``reader_criteria``, what the ratio rule leaves.
     ask
-        The network that sees neighbourhoods, see :func:`mbseg_bids.detection.lesion_features.lesion_features`.
+        The network that sees neighbourhoods, see :func:`mbseg_bids.detection.candidates.features.lesion_features`.
 
     Returns
     -------

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import middle_voxels
-from mbseg_bids.detection.lesion_network import SIDE
-from mbseg_bids.detection.neighbourhoods import extract_neighbourhoods
-from mbseg_bids.detection.outward_search import Classify
-from mbseg_bids.detection.search_mask import search_region
+from mbseg_bids.detection.candidates.neighbourhoods import extract_neighbourhoods
+from mbseg_bids.detection.candidates.network import SIDE
+from mbseg_bids.detection.geometry.components import middle_voxels
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.search.region_growing import Classify
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.patch_set import wide_size
+from mbseg_bids.learning.examples.patch_set import wide_size
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
 from mbseg_bids.simulation.mimics import ignored

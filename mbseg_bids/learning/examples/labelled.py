@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
-from mbseg_bids.detection.components import find_components
+from mbseg_bids.detection.geometry.components import find_components
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.grids import Grid, detection_grid, restore_labels, to_detection_grid
 from mbseg_bids.imaging.intensity import standardise
@@ -24,7 +24,7 @@ from mbseg_bids.imaging.labels import (
     WM,
 )
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.derivatives import ScanFiles
+from mbseg_bids.learning.examples.derivatives import ScanFiles
 
 SAME_AFFINE = 1e-3
 """Largest difference of two affines that are meant to be the same, mm."""

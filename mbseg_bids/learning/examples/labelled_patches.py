@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mbseg_bids.detection.search_mask import voxels_to_classify
+from mbseg_bids.detection.search.mask import voxels_to_classify
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.derivatives import ScanFiles
+from mbseg_bids.learning.examples.derivatives import ScanFiles
+from mbseg_bids.learning.examples.labelled import LabelledCase, check_label, read_case
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.examples.sampling import MicrobleedCounts, microbleed_patches, tissue_patches
 from mbseg_bids.learning.files import write_whole
-from mbseg_bids.learning.labelled import LabelledCase, check_label, read_case
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.sampling import MicrobleedCounts, microbleed_patches, tissue_patches
 from mbseg_bids.settings import DetectionSettings
 
 
@@ -35,7 +35,7 @@ def sample_scans(
     Parameters
     ----------
     scans
-        Of :func:`mbseg_bids.learning.derivatives.find_labelled_scans`.
+        Of :func:`mbseg_bids.learning.examples.derivatives.find_labelled_scans`.
     out
         Folder.
     dataset, counts, n_tissue, size

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.patches import extract_patches
+from mbseg_bids.detection.network.patches import extract_patches
 from mbseg_bids.errors import UnreadableDataError, UsageError
 
 KINDS: dict[str, int] = {

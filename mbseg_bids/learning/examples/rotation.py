@@ -199,8 +199,8 @@ def rotate_patches(
 ) -> torch.Tensor:
     """Turn wide patches about their centre voxel and cut the middle out.
 
-    Same sense and same values as :func:`mbseg_bids.detection.patches.extract_rotated_patches`; a mirrored patch has its
-    second axis reversed about the voxel before it is turned.
+    Same sense and same values as :func:`mbseg_bids.detection.network.patches.extract_rotated_patches`; a mirrored
+    patch has its second axis reversed about the voxel before it is turned.
 
     Parameters
     ----------

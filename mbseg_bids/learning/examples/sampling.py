@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.imaging.labels import CSF, GM, WM
-from mbseg_bids.learning.patch_set import PatchSet, concatenate, cut_patch_set
+from mbseg_bids.learning.examples.patch_set import PatchSet, concatenate, cut_patch_set
 from mbseg_bids.simulation.mimics import ignored
 
 RIM = 1
@@ -27,7 +27,7 @@ class MicrobleedCounts:
     voxels_per_lesion
         So that a few large lesions do not outweigh many small ones.
     background, candidate, mimic, surround
-        Not-microbleeds by kind, see :data:`mbseg_bids.learning.patch_set.KINDS`.
+        Not-microbleeds by kind, see :data:`mbseg_bids.learning.examples.patch_set.KINDS`.
     rotations
         The training will turn each lesion so many times: ``background`` is raised, where that is more, to a novel
         background patch for the upright showing and for every turned one, as in the paper.

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mbseg_bids.detection.search_mask import voxels_to_classify
+from mbseg_bids.detection.search.mask import voxels_to_classify
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.learning.patch_set import PatchSet
-from mbseg_bids.learning.sampling import MicrobleedCounts, microbleed_patches, tissue_patches
+from mbseg_bids.learning.examples.patch_set import PatchSet
+from mbseg_bids.learning.examples.sampling import MicrobleedCounts, microbleed_patches, tissue_patches
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case, simulate_training_case
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import build_network, imagenet_weights
-from mbseg_bids.detection.weights import WeightsMetadata, load_weights
+from mbseg_bids.detection.network.resnet import build_network, imagenet_weights
+from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 from mbseg_bids.errors import UnreadableDataError, UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

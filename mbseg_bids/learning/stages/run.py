@@ -9,17 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mbseg_bids.detection.classify import choose_device
-from mbseg_bids.detection.weights import WeightsMetadata, save_weights
+from mbseg_bids.detection.network.classify import choose_device
+from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 from mbseg_bids.errors import TemporaryError, UsageError
-from mbseg_bids.learning.batches import Batches, Precision, TrainingSettings
-from mbseg_bids.learning.checkpoint import make_writable
-from mbseg_bids.learning.gradients import Arithmetic
-from mbseg_bids.learning.initial import Start, starting_network
-from mbseg_bids.learning.interruption import StopRequest
-from mbseg_bids.learning.patch_set import PatchSet, concatenate, load_patch_set, narrow
-from mbseg_bids.learning.rotation import NONE
-from mbseg_bids.learning.stages import (
+from mbseg_bids.learning.examples.patch_set import PatchSet, concatenate, load_patch_set, narrow
+from mbseg_bids.learning.examples.rotation import NONE
+from mbseg_bids.learning.stages.initial import Start, starting_network
+from mbseg_bids.learning.stages.stage import (
     CSF_SPLIT,
     CSF_STAGE,
     MICROBLEED_SPLIT,
@@ -31,8 +27,12 @@ from mbseg_bids.learning.stages import (
     train_stage,
     with_hard_negatives,
 )
-from mbseg_bids.learning.team import join_team
-from mbseg_bids.learning.training_log import Display, check_display
+from mbseg_bids.learning.training.batches import Batches, Precision, TrainingSettings
+from mbseg_bids.learning.training.checkpoint import make_writable
+from mbseg_bids.learning.training.distributed import join_team
+from mbseg_bids.learning.training.gradients import Arithmetic
+from mbseg_bids.learning.training.interruption import StopRequest
+from mbseg_bids.learning.training.log import Display, check_display
 
 LAYERS = 177
 """Of MATLAB's ResNet-50, in which frozen ones are counted."""
@@ -53,7 +53,7 @@ class StageRequest:
     name
         Of the weights.
     init
-        As in :func:`mbseg_bids.learning.initial.starting_network`.
+        As in :func:`mbseg_bids.learning.stages.initial.starting_network`.
     patch_size, input_size
         None takes those of the initial weights, else the paper's.
     hard_negatives
@@ -96,8 +96,8 @@ def run_stage(request: StageRequest) -> Path:
     Raises
     ------
     MbsegError
-        See :func:`mbseg_bids.learning.trainer.train`, :func:`starting_network`, :func:`split` and
-        :func:`mbseg_bids.learning.patch_set.load_patch_set`.
+        See :func:`mbseg_bids.learning.training.trainer.train`, :func:`starting_network`, :func:`split` and
+        :func:`mbseg_bids.learning.examples.patch_set.load_patch_set`.
     """
     display = Display(bar=sys.stderr.isatty(), tensorboard=request.tensorboard)
     check_display(display)

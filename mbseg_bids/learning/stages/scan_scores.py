@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.classify import classifier
-from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.search_mask import search_region
-from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
+from mbseg_bids.detection.network.classify import classifier
+from mbseg_bids.detection.network.weights import WeightsMetadata
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.search.region_growing import search_outwards
 from mbseg_bids.evaluation.lesion import Score, match_lesions
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
@@ -57,7 +57,7 @@ def probability_map(
         Smallest probability that the search follows outwards: the smallest at which the map will be used; None: as a
         run does.
     batch_size, n_workers
-        As in :func:`mbseg_bids.detection.classify.classify_voxels`.
+        As in :func:`mbseg_bids.detection.network.classify.classify_voxels`.
 
     Returns
     -------

@@ -9,16 +9,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import build_network, new_last_layer
+from mbseg_bids.detection.network.resnet import build_network, new_last_layer
 from mbseg_bids.errors import UsageError
 from mbseg_bids.evaluation.patch import PatchScores
-from mbseg_bids.learning.interruption import StopRequest
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.rotation import NONE
-from mbseg_bids.learning.splits import split_participants
-from mbseg_bids.learning.team import ALONE, Team
-from mbseg_bids.learning.trainer import TrainingSettings, predict, train, validate
-from mbseg_bids.learning.training_log import QUIET, Display
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.examples.rotation import NONE
+from mbseg_bids.learning.examples.splits import split_participants
+from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training.interruption import StopRequest
+from mbseg_bids.learning.training.log import QUIET, Display
+from mbseg_bids.learning.training.trainer import TrainingSettings, predict, train, validate
 
 CSF_SPLIT = (0.5, 0.25, 0.25)
 MICROBLEED_SPLIT = (0.6, 0.2, 0.2)
@@ -119,7 +119,7 @@ def train_stage(
     keep_last_layer
         Go on with the last layer too: a further round of the same stage.
     device, resume, report, stop, team, display
-        As in :func:`mbseg_bids.learning.trainer.train`.
+        As in :func:`mbseg_bids.learning.training.trainer.train`.
 
     Returns
     -------

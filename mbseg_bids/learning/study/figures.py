@@ -24,7 +24,7 @@ def accuracy_figure(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        Of :func:`mbseg_bids.learning.study.collect`.
+        Of :func:`mbseg_bids.learning.study.runs.collect`.
     """
     factors = [f for f in TITLES if f != "rotations" and (table["factor"] == f).any()]
     means = table.groupby(["factor", "set", "value"])["accuracy"].mean()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from mbseg_bids.learning.batches import Precision, TrainingSettings
-from mbseg_bids.learning.rotation import NONE, Augmentation
-from mbseg_bids.learning.stages import MICROBLEED_STAGE
+from mbseg_bids.learning.examples.rotation import NONE, Augmentation
+from mbseg_bids.learning.stages.stage import MICROBLEED_STAGE
+from mbseg_bids.learning.training.batches import Precision, TrainingSettings
 
 FACTORS: dict[str, tuple[float, ...]] = {
     "patch": (14, 28, 52, 56, 70),
@@ -53,7 +53,7 @@ class Plan:
     score_patches
         Largest number of patches of each kind in validation and in test; None for all.
     init
-        Starting weights, as in :func:`mbseg_bids.learning.initial.starting_network`; the last layer is always new.
+        Starting weights, as in :func:`mbseg_bids.learning.stages.initial.starting_network`; the last layer is new.
     seed
         Of the split and, with the repetition, of order, augmentation and the last layer.
     note

@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 
 from mbseg_bids.errors import NothingSelectedError, UnreadableDataError, UsageError
-from mbseg_bids.learning.batches import Batches, Precision
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, narrow
+from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.files import write_whole
-from mbseg_bids.learning.initial import starting_network
-from mbseg_bids.learning.interruption import StopRequest
-from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
-from mbseg_bids.learning.rotation import NONE
-from mbseg_bids.learning.stages import MICROBLEED_STAGE, Sets, as_in_training, check_sets, train_stage
-from mbseg_bids.learning.study_plan import Plan, Run
-from mbseg_bids.learning.training_log import QUIET, Display
+from mbseg_bids.learning.stages.initial import starting_network
+from mbseg_bids.learning.stages.stage import MICROBLEED_STAGE, Sets, as_in_training, check_sets, train_stage
+from mbseg_bids.learning.study.plan import Plan, Run
+from mbseg_bids.learning.training.batches import Batches, Precision
+from mbseg_bids.learning.training.interruption import StopRequest
+from mbseg_bids.learning.training.log import QUIET, Display
 
 _PLAN, _RUNS, _WORK = "study.json", "runs", "work"
 
@@ -50,7 +50,7 @@ def run_study(
     shard
         (k, n): every n-th run, from the k-th, counted from 1.
     device, workers, precision, stop, display
-        As in :func:`mbseg_bids.learning.trainer.train`.
+        As in :func:`mbseg_bids.learning.training.trainer.train`.
     report
         Called with a line for each run.
 

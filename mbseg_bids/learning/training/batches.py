@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.errors import UsageError
-from mbseg_bids.learning.patch_set import KINDS
-from mbseg_bids.learning.rotation import Augmentation
+from mbseg_bids.learning.examples.patch_set import KINDS
+from mbseg_bids.learning.examples.rotation import Augmentation
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -91,7 +91,7 @@ class Batches:
     Parameters
     ----------
     kinds
-        Shape (N,), values of :data:`mbseg_bids.learning.patch_set.KINDS`.
+        Shape (N,), values of :data:`mbseg_bids.learning.examples.patch_set.KINDS`.
     settings
         Shares, batch size, rotations and seed.
 

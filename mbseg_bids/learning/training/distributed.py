@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mbseg_bids.detection.network import training_mode
-from mbseg_bids.learning.gradients import Arithmetic
+from mbseg_bids.detection.network.resnet import training_mode
+from mbseg_bids.learning.training.gradients import Arithmetic
 
 PATIENCE = timedelta(hours=2)
 """How long the others wait while the first process looks at validation."""
@@ -67,7 +67,7 @@ class TeamGradients:
     team, device, arithmetic
         The processes, where this one computes, and in which number format.
     fixed_statistics
-        As in :func:`mbseg_bids.detection.network.training_mode`.
+        As in :func:`mbseg_bids.detection.network.resnet.training_mode`.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TeamGradients:
         inputs, targets
             The part of this process; parts may differ in size by one.
         frozen_layers
-            As in :func:`mbseg_bids.detection.network.training_mode`.
+            As in :func:`mbseg_bids.detection.network.resnet.training_mode`.
         """
         training_mode(self._model, frozen_layers, fixed_statistics=self._fixed_statistics)
         weight = len(targets) / self._team.mean(len(targets), self._device)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbseg_bids.learning.batches import Batches, TrainingSettings
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.rotation import augment, draw_variation, vary_patches
-from mbseg_bids.learning.team import Team
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.examples.rotation import augment, draw_variation, vary_patches
+from mbseg_bids.learning.training.batches import Batches, TrainingSettings
+from mbseg_bids.learning.training.distributed import Team
 
 AHEAD = 4
 """Batches made in advance, by as many threads, while a GPU computes."""

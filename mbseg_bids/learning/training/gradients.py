@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mbseg_bids.detection.network import training_mode
+from mbseg_bids.detection.network.resnet import training_mode
 from mbseg_bids.errors import UsageError
-from mbseg_bids.learning.batches import Precision
+from mbseg_bids.learning.training.batches import Precision
 
 
 class Arithmetic:
@@ -18,7 +18,7 @@ class Arithmetic:
     Parameters
     ----------
     precision
-        As in :class:`mbseg_bids.learning.batches.TrainingSettings`.
+        As in :class:`mbseg_bids.learning.training.batches.TrainingSettings`.
     device
         Where to compute.
 
@@ -60,7 +60,7 @@ class GradientWorkers:
     arithmetic
         Number format; single precision where None.
     fixed_statistics
-        As in :func:`mbseg_bids.detection.network.training_mode`.
+        As in :func:`mbseg_bids.detection.network.resnet.training_mode`.
     """
 
     def __init__(

@@ -10,18 +10,18 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mbseg_bids.detection.network import freeze, to_network_input
+from mbseg_bids.detection.network.resnet import freeze, to_network_input
 from mbseg_bids.evaluation.patch import PatchScores, score_patches
-from mbseg_bids.learning.batches import Batches, Precision, TrainingSettings
-from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
-from mbseg_bids.learning.descent import check_loss, make_optimiser
-from mbseg_bids.learning.feeding import make_feed
-from mbseg_bids.learning.gradients import Arithmetic, GradientWorkers
-from mbseg_bids.learning.interruption import StopRequest, TrainingStoppedError
-from mbseg_bids.learning.patch_set import KINDS, PatchSet, narrow
-from mbseg_bids.learning.rotation import NONE, upright
-from mbseg_bids.learning.team import ALONE, Team, TeamGradients
-from mbseg_bids.learning.training_log import QUIET, Display, TrainingLog, check_display
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, narrow
+from mbseg_bids.learning.examples.rotation import NONE, upright
+from mbseg_bids.learning.training.batches import Batches, Precision, TrainingSettings
+from mbseg_bids.learning.training.checkpoint import Checkpoint, Progress, make_writable
+from mbseg_bids.learning.training.distributed import ALONE, Team, TeamGradients
+from mbseg_bids.learning.training.feeding import make_feed
+from mbseg_bids.learning.training.gradients import Arithmetic, GradientWorkers
+from mbseg_bids.learning.training.interruption import StopRequest, TrainingStoppedError
+from mbseg_bids.learning.training.log import QUIET, Display, TrainingLog, check_display
+from mbseg_bids.learning.training.optimiser import check_loss, make_optimiser
 
 EARLY_LOOK = 50
 """Step of the first look at validation, so that a stage that learns nothing is seen at once."""
@@ -48,7 +48,7 @@ def train(
     Parameters
     ----------
     model
-        Of :func:`mbseg_bids.detection.network.build_network`, with its last layer new.
+        Of :func:`mbseg_bids.detection.network.resnet.build_network`, with its last layer new.
     training, validation
         Patches; validation patches are shown upright and unchanged.
     settings

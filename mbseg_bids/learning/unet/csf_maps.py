@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.weights import WeightsMetadata
+from mbseg_bids.detection.network.weights import WeightsMetadata
 from mbseg_bids.evaluation.csf import csf_probability
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.unet import UNetMetadata
-from mbseg_bids.learning.unet_inference import SlidingWindow, predict_scan
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.unet.inference import SlidingWindow, predict_scan
+from mbseg_bids.learning.unet.network import UNetMetadata
 from mbseg_bids.settings import Device
 
 CsfMap = Callable[[LabelledScan], tuple[npt.NDArray[np.float32], float]]

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mbseg_bids.detection.weights import WeightsMetadata
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.scan_scores import probability_map, score_scan
-from mbseg_bids.learning.unet import UNetMetadata
-from mbseg_bids.learning.unet_inference import Blend, SlidingWindow, predict_scan
-from mbseg_bids.learning.unet_windows import FULL_SLICE, window
+from mbseg_bids.detection.network.weights import WeightsMetadata
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.stages.scan_scores import probability_map, score_scan
+from mbseg_bids.learning.unet.inference import Blend, SlidingWindow, predict_scan
+from mbseg_bids.learning.unet.network import UNetMetadata
+from mbseg_bids.learning.unet.windows import FULL_SLICE, window
 from mbseg_bids.settings import DetectionSettings, Device
 
 MINIMUM_VOLUME = 8.0

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mbseg_bids.detection.classify import choose_device
-from mbseg_bids.detection.patches import STANDARD_MAXIMUM
+from mbseg_bids.detection.network.classify import choose_device
+from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM
 from mbseg_bids.errors import TemporaryError, UsageError
-from mbseg_bids.learning.unet import monai_module
+from mbseg_bids.learning.unet.network import monai_module
 from mbseg_bids.settings import Device
 
 Blend = Literal["centre", "constant", "gaussian"]
@@ -93,7 +93,7 @@ def predict_scan(
     Parameters
     ----------
     model
-        Of :func:`mbseg_bids.learning.unet.build_unet`.
+        Of :func:`mbseg_bids.learning.unet.network.build_unet`.
     stack
         Shape (3, I, J, K): T2*, T2w, T1w on the detection grid, 0-100.
     brain

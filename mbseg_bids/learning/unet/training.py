@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from mbseg_bids.errors import TemporaryError
-from mbseg_bids.learning.checkpoint import Checkpoint, Progress, make_writable
-from mbseg_bids.learning.descent import check_loss, make_optimiser
-from mbseg_bids.learning.labelled_scan import LabelledScan
-from mbseg_bids.learning.training_log import TrainingLog
-from mbseg_bids.learning.unet_windows import IGNORED, Windows, WindowSampler
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.training.checkpoint import Checkpoint, Progress, make_writable
+from mbseg_bids.learning.training.log import TrainingLog
+from mbseg_bids.learning.training.optimiser import check_loss, make_optimiser
+from mbseg_bids.learning.unet.windows import IGNORED, Windows, WindowSampler
 
 VALIDATION_STEP = 1_000_003
 """Step of the sampler that validation windows are drawn at: no training step has it."""
@@ -111,7 +111,7 @@ def train_unet(
     Parameters
     ----------
     model
-        Of :func:`mbseg_bids.learning.unet.build_unet` or :func:`mbseg_bids.learning.unet.transfer`.
+        Of :func:`mbseg_bids.learning.unet.network.build_unet` or :func:`mbseg_bids.learning.unet.network.transfer`.
     training, validation
         Scans; no participant in both.
     settings

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.lesion_features import FEATURES
-from mbseg_bids.detection.second_look import Curve, SecondLook, load_second_look
+from mbseg_bids.detection.candidates.classifier import Curve, SecondLook, load_second_look
+from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.errors import UnreadableDataError
 
 MODEL = SecondLook(

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.lesion_features import (
+from mbseg_bids.detection.candidates.features import (
     CLIP_LOG_ODDS,
     FEATURES,
     REGION_ORDER,
     USUAL_LEVEL,
     lesion_features,
 )
-from mbseg_bids.detection.lesion_view import Scan
+from mbseg_bids.detection.rules.lesion_view import Scan
 
 SPACING = (1.0, 1.0, 2.0)
 SHAPE = (48, 44, 15)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM, N_CHANNELS, extract_neighbourhoods
+from mbseg_bids.detection.candidates.neighbourhoods import HEIGHTS_MM, N_CHANNELS, extract_neighbourhoods
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mbseg_bids.detection.lesion_network import (
+from mbseg_bids.detection.candidates.network import (
     LesionEnsemble,
     LesionNetwork,
     lesion_log_odds,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.caliper import longest_distance
+from mbseg_bids.detection.geometry.caliper import longest_distance
 
 
 def test_line_of_known_length():

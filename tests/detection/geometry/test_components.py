@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.components import centroids, find_components, middle_voxels, renumber
+from mbseg_bids.detection.geometry.components import centroids, find_components, middle_voxels, renumber
 
 
 def test_corners_connect_and_gaps_do_not():

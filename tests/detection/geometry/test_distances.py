@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mbseg_bids.detection.distances import distance_to_edge
+from mbseg_bids.detection.geometry.distances import distance_to_edge
 
 SPACING = (1.0, 0.8, 3.0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.location import locate
+from mbseg_bids.detection.geometry.location import locate
 
 SPACING = (1.0, 1.0, 3.0)
 

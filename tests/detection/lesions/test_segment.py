@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.lesions import DetectionResult, segment_lesions
-from mbseg_bids.detection.second_look import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
 from mbseg_bids.settings import DetectionSettings
 
 SHAPE = (24, 24, 6)

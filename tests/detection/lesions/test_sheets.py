@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from place_phantom import SPACING, place_phantom
 
-from mbseg_bids.detection.sheets import in_doubt, rate
+from mbseg_bids.detection.lesions.sheets import in_doubt, rate
 from mbseg_bids.imaging.place_labels import PLACE_LABELS
 from mbseg_bids.imaging.rating_places import places_from_atlas, places_from_freesurfer
 

@@ -1,7 +1,7 @@
 import pytest
 
-from mbseg_bids.detection.summary import summarise
-from mbseg_bids.detection.tables import as_table
+from mbseg_bids.detection.lesions.summary import summarise
+from mbseg_bids.detection.lesions.tables import as_table
 from mbseg_bids.settings import DetectionSettings
 
 SEARCH = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.tables import Evidence, as_table, measure, tabulate, write_table
+from mbseg_bids.detection.lesions.tables import Evidence, as_table, measure, tabulate, write_table
 from mbseg_bids.imaging.labels import REGIONS, UNASSIGNED
 from mbseg_bids.settings import DetectionSettings
 

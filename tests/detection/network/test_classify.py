@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection import classify
-from mbseg_bids.detection.network import build_network
+from mbseg_bids.detection.network import classify
+from mbseg_bids.detection.network.resnet import build_network
 from mbseg_bids.errors import TemporaryError, UsageError
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection.device_patches import DevicePatches
-from mbseg_bids.detection.patches import extract_patches
+from mbseg_bids.detection.network.device_patches import DevicePatches
+from mbseg_bids.detection.network.patches import extract_patches
 
 
 @pytest.mark.parametrize("size", [1, 7, 28])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.patches import extract_patches, extract_rotated_patches
+from mbseg_bids.detection.network.patches import extract_patches, extract_rotated_patches
 
 
 @pytest.fixture

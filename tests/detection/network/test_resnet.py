@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection import network
+from mbseg_bids.detection.network import resnet as network
 
 
 @pytest.fixture(scope="module")

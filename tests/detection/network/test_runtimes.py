@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection import classify, runtime_openvino, runtime_pytorch, runtimes
-from mbseg_bids.detection.known_patches import LOSS, RADIUS, TISSUE
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.network import classify, runtime_openvino, runtime_pytorch, runtimes
+from mbseg_bids.detection.network.self_test import LOSS, RADIUS, TISSUE
+from mbseg_bids.detection.network.weights import load_weights
 from mbseg_bids.errors import UsageError
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
@@ -186,8 +186,8 @@ def test_openvino_is_loaded_without_its_telemetry_and_without_a_network(tmp_path
         "def refuse(*_, **__):\n    raise SystemExit('a socket was opened')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
         "import numpy as np\n"
-        "from mbseg_bids.detection.classify import classify_voxels\n"
-        "from mbseg_bids.detection.network import build_network\n"
+        "from mbseg_bids.detection.network.classify import classify_voxels\n"
+        "from mbseg_bids.detection.network.resnet import build_network\n"
         "stack = np.ones((3, 9, 9, 1), np.float32)\n"
         "classify_voxels(build_network(seed=1).eval(), stack, [[4, 4, 0]], input_size=32, runtime='openvino')\n"
         "print([m for m in sys.modules if m.startswith('openvino_telemetry')])\n"

@@ -1,7 +1,7 @@
 import numpy as np
 
-from mbseg_bids.detection.classify import classify_voxels
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.network.classify import classify_voxels
+from mbseg_bids.detection.network.weights import load_weights
 
 
 def test_the_shipped_network_tells_a_round_dark_spot_from_even_tissue_and_from_csf():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mbseg_bids.contrasts import CHANNELS
-from mbseg_bids.detection import weights as w
-from mbseg_bids.detection.network import build_network, identity_blocks
+from mbseg_bids.detection.network import weights as w
+from mbseg_bids.detection.network.resnet import build_network, identity_blocks
 from mbseg_bids.errors import UnreadableDataError, UsageError
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from phase_scene import scene, turn
 
-from mbseg_bids.detection.dipole import DipoleFit, PhaseScan, dipole_kernel, fit_dipole
+from mbseg_bids.detection.phase.dipole import DipoleFit, PhaseScan, dipole_kernel, fit_dipole
 from mbseg_bids.imaging.phase import Echo, phase_in_radians
 
 CUBE = 30

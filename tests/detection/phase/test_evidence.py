@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.criteria import Criteria
-from mbseg_bids.detection.dipole import DipoleFit
-from mbseg_bids.detection.handedness import Convention
-from mbseg_bids.detection.phase_evidence import PhaseEvidence, with_phase
-from mbseg_bids.detection.tables import Evidence, tabulate
+from mbseg_bids.detection.lesions.tables import Evidence, tabulate
+from mbseg_bids.detection.phase.dipole import DipoleFit
+from mbseg_bids.detection.phase.evidence import PhaseEvidence, with_phase
+from mbseg_bids.detection.phase.handedness import Convention
+from mbseg_bids.detection.rules.criteria import Criteria
 from mbseg_bids.settings import DetectionSettings
 
 COLUMNS = list(describe_columns("phase"))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from phase_scene import scene, turn
 
-from mbseg_bids.detection.dipole import PhaseScan
-from mbseg_bids.detection.handedness import convention, field_of
+from mbseg_bids.detection.phase.dipole import PhaseScan
+from mbseg_bids.detection.phase.handedness import convention, field_of
 from mbseg_bids.imaging.phase import Echo
 
 TIMES = (0.02,)

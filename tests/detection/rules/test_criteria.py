@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mbseg_bids.detection.criteria import Criteria, measure_criteria
-from mbseg_bids.detection.lesion_view import Scan
-from mbseg_bids.detection.lesions import segment_lesions
-from mbseg_bids.detection.parenchyma import Surroundings, fluid_levels
+from mbseg_bids.detection.lesions.segment import segment_lesions
+from mbseg_bids.detection.rules.criteria import Criteria, measure_criteria
+from mbseg_bids.detection.rules.lesion_view import Scan
+from mbseg_bids.detection.rules.parenchyma import Surroundings, fluid_levels
 from mbseg_bids.settings import DetectionSettings
 
 CSF, GM, WM = 1, 2, 3

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.components import find_components
-from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio, contrast_ratios
+from mbseg_bids.detection.geometry.components import find_components
+from mbseg_bids.detection.rules.intensity_ratio import apply_intensity_ratio, contrast_ratios
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 THICK = (1.0, 1.0, 3.0)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.components import find_components
-from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio
-from mbseg_bids.detection.search_mask import local_median, search_mask, search_region, voxels_to_classify
+from mbseg_bids.detection.geometry.components import find_components
+from mbseg_bids.detection.rules.intensity_ratio import apply_intensity_ratio
+from mbseg_bids.detection.search.mask import local_median, search_mask, search_region, voxels_to_classify
 from mbseg_bids.settings import DetectionSettings
 
 THICK = (1.0, 1.0, 3.0)

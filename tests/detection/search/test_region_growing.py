@@ -1,7 +1,7 @@
 import numpy as np
 
-from mbseg_bids.detection.components import find_components
-from mbseg_bids.detection.outward_search import local_minima, search_outwards
+from mbseg_bids.detection.geometry.components import find_components
+from mbseg_bids.detection.search.region_growing import local_minima, search_outwards
 
 
 def asking(probability, rounds):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mbseg_bids.detection.lesion_features import FEATURES
-from mbseg_bids.learning.second_look import fit_second_look, mimic_among
+from mbseg_bids.detection.candidates.features import FEATURES
+from mbseg_bids.learning.candidates.classifier import fit_second_look, mimic_among
 from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 
 NAMES = ("contrast", "elongation", "t2w_ratio", "region")

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection.lesion_network import SIDE
-from mbseg_bids.detection.neighbourhoods import HEIGHTS_MM, N_CHANNELS
+from mbseg_bids.detection.candidates.neighbourhoods import HEIGHTS_MM, N_CHANNELS
+from mbseg_bids.detection.candidates.network import SIDE
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.lesion_network import LesionNetworkSettings, _across, train_lesion_network, vary
-from mbseg_bids.learning.neighbourhood_set import (
+from mbseg_bids.learning.candidates.neighbourhood_set import (
     SMALLEST_MM3,
     WIDE,
     NeighbourhoodSet,
     cut_neighbourhoods,
     load_neighbourhoods,
 )
+from mbseg_bids.learning.candidates.network import LesionNetworkSettings, _across, train_lesion_network, vary
 from mbseg_bids.settings import DetectionSettings
 
 MIDDLE = HEIGHTS_MM[0].index(0.0)

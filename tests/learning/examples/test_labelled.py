@@ -3,11 +3,11 @@ import pytest
 
 from mbseg_bids.errors import NothingSelectedError, UnreadableDataError, UsageError
 from mbseg_bids.imaging.labels import CSF, GM, WM
-from mbseg_bids.learning.derivatives import entities_of, find_images, find_labelled_scans, parse_filters
-from mbseg_bids.learning.labelled import read_case, tissue_of
-from mbseg_bids.learning.labelled_patches import cut_labelled, participant_number, sample_scans
-from mbseg_bids.learning.patch_set import KINDS, load_patch_set
-from mbseg_bids.learning.sampling import MicrobleedCounts
+from mbseg_bids.learning.examples.derivatives import entities_of, find_images, find_labelled_scans, parse_filters
+from mbseg_bids.learning.examples.labelled import read_case, tissue_of
+from mbseg_bids.learning.examples.labelled_patches import cut_labelled, participant_number, sample_scans
+from mbseg_bids.learning.examples.patch_set import KINDS, load_patch_set
+from mbseg_bids.learning.examples.sampling import MicrobleedCounts
 
 BOX = np.s_[40:44, 40:44, 2]
 """16 native voxels of 0.75 mm3; 2 x 2 voxels of the detection grid."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mbseg_bids.errors import UnreadableDataError, UsageError
-from mbseg_bids.learning.labelled_scan import from_case, load_scan, save_scan, scan_files
+from mbseg_bids.learning.examples.labelled_scan import from_case, load_scan, save_scan, scan_files
 
 
 def test_a_scan_comes_back_from_its_file(make_scan, tmp_path):

@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage
 
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning import sampling
-from mbseg_bids.learning.patch_set import KINDS, concatenate, load_patch_set
+from mbseg_bids.learning.examples import sampling
+from mbseg_bids.learning.examples.patch_set import KINDS, concatenate, load_patch_set
 from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 
 

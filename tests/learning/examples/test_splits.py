@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.learning.splits import SIZE_CLASSES, size_class, split_participants
+from mbseg_bids.learning.examples.splits import SIZE_CLASSES, size_class, split_participants
 
 
 @pytest.mark.parametrize(

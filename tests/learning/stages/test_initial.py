@@ -3,10 +3,10 @@ import hashlib
 import pytest
 import torch
 
-from mbseg_bids.detection.network import build_network, imagenet_weights
-from mbseg_bids.detection.weights import WeightsMetadata, save_weights
+from mbseg_bids.detection.network.resnet import build_network, imagenet_weights
+from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 from mbseg_bids.errors import UnreadableDataError, UsageError
-from mbseg_bids.learning.initial import IMAGENET_MEAN, IMAGENET_SD, fold_normalisation, starting_network
+from mbseg_bids.learning.stages.initial import IMAGENET_MEAN, IMAGENET_SD, fold_normalisation, starting_network
 
 
 def test_the_cache_that_lacks_imagenet_weights_is_named(tmp_path, monkeypatch):

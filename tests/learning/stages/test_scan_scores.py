@@ -2,13 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mbseg_bids.detection.network import build_network
-from mbseg_bids.detection.weights import WeightsMetadata
-from mbseg_bids.learning import scan_scores
-from mbseg_bids.learning.patch_set import KINDS
-from mbseg_bids.learning.sampling import MicrobleedCounts
-from mbseg_bids.learning.scan_scores import probability_map, score_scan
-from mbseg_bids.learning.simulated import cut_case
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.detection.network.weights import WeightsMetadata
+from mbseg_bids.learning.examples.patch_set import KINDS
+from mbseg_bids.learning.examples.sampling import MicrobleedCounts
+from mbseg_bids.learning.examples.simulated import cut_case
+from mbseg_bids.learning.stages import scan_scores
+from mbseg_bids.learning.stages.scan_scores import probability_map, score_scan
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.network import build_network
-from mbseg_bids.learning import stages
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
+from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.stages import stage as stages
 
 
 def patch_set(rng, n=60):

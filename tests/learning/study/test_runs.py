@@ -7,12 +7,13 @@ import pytest
 
 from mbseg_bids.errors import NothingSelectedError, UsageError
 from mbseg_bids.evaluation.patch import PatchScores
-from mbseg_bids.learning import study, study_figures
-from mbseg_bids.learning.initial import Start
-from mbseg_bids.learning.interruption import TrainingStoppedError
-from mbseg_bids.learning.patch_set import PatchSet
-from mbseg_bids.learning.stages import Sets
-from mbseg_bids.learning.study_plan import BASE, Plan
+from mbseg_bids.learning.examples.patch_set import PatchSet
+from mbseg_bids.learning.stages.initial import Start
+from mbseg_bids.learning.stages.stage import Sets
+from mbseg_bids.learning.study import figures as study_figures
+from mbseg_bids.learning.study import runs as study
+from mbseg_bids.learning.study.plan import BASE, Plan
+from mbseg_bids.learning.training.interruption import TrainingStoppedError
 
 SMALL = Plan(
     values={"freeze": (0, 5), "rate": (0.006, 0.01), "rotations": (0, 4)},

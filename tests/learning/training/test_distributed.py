@@ -7,9 +7,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from mbseg_bids.learning import team as teams
-from mbseg_bids.learning.gradients import Arithmetic, GradientWorkers
-from mbseg_bids.learning.team import ALONE, Team
+from mbseg_bids.learning.training import distributed as teams
+from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training.gradients import Arithmetic, GradientWorkers
 
 
 def network():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.learning.batches import Batches, TrainingSettings
-from mbseg_bids.learning.feeding import DeviceFeed, HostFeed, make_feed
-from mbseg_bids.learning.patch_set import KINDS, PatchSet, wide_size
-from mbseg_bids.learning.rotation import Augmentation
-from mbseg_bids.learning.team import ALONE, Team
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, wide_size
+from mbseg_bids.learning.examples.rotation import Augmentation
+from mbseg_bids.learning.training.batches import Batches, TrainingSettings
+from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training.feeding import DeviceFeed, HostFeed, make_feed
 
 VARIED = Augmentation(
     rotations=9, mirror=True, exact=0.5, gain=0.15, gamma=0.3, blur=0.6, shift=1, drop=(0.3, 0.2), decentre=1

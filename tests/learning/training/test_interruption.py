@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mbseg_bids.learning import trainer
-from mbseg_bids.learning.batches import TrainingSettings
-from mbseg_bids.learning.interruption import StopRequest, TrainingStoppedError
-from mbseg_bids.learning.rotation import Augmentation
+from mbseg_bids.learning.examples.rotation import Augmentation
+from mbseg_bids.learning.training import trainer
+from mbseg_bids.learning.training.batches import TrainingSettings
+from mbseg_bids.learning.training.interruption import StopRequest, TrainingStoppedError
 
 SETTINGS = TrainingSettings(
     steps=9,
@@ -63,7 +63,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits_and_log(tiny_network, dark_
 
 SIGNALLED = """
 import os, signal
-from mbseg_bids.learning.interruption import StopRequest
+from mbseg_bids.learning.training.interruption import StopRequest
 
 number = signal.Signals({number})
 before = signal.getsignal(number)

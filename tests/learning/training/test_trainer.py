@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg_bids.detection.network import build_network
+from mbseg_bids.detection.network.resnet import build_network
 from mbseg_bids.errors import MbsegError, UnreadableDataError, UsageError
-from mbseg_bids.learning import trainer
-from mbseg_bids.learning.gradients import GradientWorkers
-from mbseg_bids.learning.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.rotation import NONE
-from mbseg_bids.learning.trainer import Batches, TrainingSettings
+from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
+from mbseg_bids.learning.examples.rotation import NONE
+from mbseg_bids.learning.training import trainer
+from mbseg_bids.learning.training.gradients import GradientWorkers
+from mbseg_bids.learning.training.trainer import Batches, TrainingSettings
 
 SMALL = TrainingSettings(steps=4, batch_size=8, input_size=32, augmentation=NONE, checkpoint_every=2, validate_every=2)
 
@@ -235,7 +235,7 @@ def test_rare_kinds_do_not_make_a_batch_larger():
 
 
 def test_a_progress_bar_counts_the_steps(tiny_network, patches, tmp_path, capsys):
-    from mbseg_bids.learning.training_log import Display
+    from mbseg_bids.learning.training.log import Display
 
     settings = replace(SMALL, input_size=16)
     trainer.train(tiny_network(), patches, patches, settings, tmp_path, report=print, display=Display(bar=True))
@@ -247,7 +247,7 @@ def test_a_progress_bar_counts_the_steps(tiny_network, patches, tmp_path, capsys
 def test_curves_go_to_tensorboard_where_it_is_installed(tiny_network, patches, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    from mbseg_bids.learning import training_log
+    from mbseg_bids.learning.training import log as training_log
 
     drawn = []
 

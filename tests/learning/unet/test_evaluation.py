@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from mbseg_bids.learning.csf_maps import typical_slices, unet_csf
-from mbseg_bids.learning.unet import UNetMetadata
-from mbseg_bids.learning.unet_evaluation import evaluate_unet, patch_sensitivity
+from mbseg_bids.learning.unet.csf_maps import typical_slices, unet_csf
+from mbseg_bids.learning.unet.evaluation import evaluate_unet, patch_sensitivity
+from mbseg_bids.learning.unet.network import UNetMetadata
 from mbseg_bids.settings import DetectionSettings
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from mbseg_bids.errors import UsageError
-from mbseg_bids.learning.unet import UNetShape, build_unet
-from mbseg_bids.learning.unet_inference import SlidingWindow, predict_scan, slide
+from mbseg_bids.learning.unet.inference import SlidingWindow, predict_scan, slide
+from mbseg_bids.learning.unet.network import UNetShape, build_unet
 
 SMALL = UNetShape((4, 8, 8), 1)
 

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mbseg_bids.detection.weights import WeightsMetadata, save_weights
+from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 from mbseg_bids.errors import UnreadableDataError, UsageError
-from mbseg_bids.learning.unet import (
+from mbseg_bids.learning.unet.network import (
     LAST_BLOCK,
     UNetMetadata,
     UNetShape,

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from mbseg_bids.errors import MbsegError, UnreadableDataError, UsageError
-from mbseg_bids.learning.unet import UNetShape, build_unet
-from mbseg_bids.learning.unet_training import UNetTraining, train_unet
-from mbseg_bids.learning.unet_windows import IGNORED, WindowSampler
+from mbseg_bids.learning.unet.network import UNetShape, build_unet
+from mbseg_bids.learning.unet.training import UNetTraining, train_unet
+from mbseg_bids.learning.unet.windows import IGNORED, WindowSampler
 
 SMALL = UNetShape((4, 8, 8), 1)
 TOY = UNetTraining(

@@ -1,0 +1,1 @@
+"""Which voxels the network is asked about: dark ones, then what adjoins a positive one."""

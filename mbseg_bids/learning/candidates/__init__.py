@@ -1,0 +1,1 @@
+"""Training of what looks at candidates: neighbourhoods, a small network, and the classifier's curves."""

@@ -1,0 +1,1 @@
+"""The study of hyper-parameters: what is varied, the runs, the figures."""

@@ -1,0 +1,1 @@
+"""The training loop and what it needs: batches, gradients, checkpoints, a log, several processes."""
