@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-WEIGHTS_MANIFEST = Path(__file__).parent / "weights" / "manifest.json"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+"""Folder of the weights that come with the package."""
+WEIGHTS_MANIFEST = WEIGHTS_FOLDER / "manifest.json"
 """Names and hashes of the weights."""
 SECOND_LOOK = Path(__file__).parent / "second_look" / "second-look.json"
 """The model of the second look, with the hash of its networks."""

@@ -14,11 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mbseg_bids.contrasts import CHANNELS
+from mbseg_bids.data import WEIGHTS_FOLDER
 from mbseg_bids.detection.network.resnet import build_network, identity_blocks, to_network_input
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
-
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "data" / "weights"
-"""Folder of the weights that come with the package."""
 
 MANIFEST = "manifest.json"
 
