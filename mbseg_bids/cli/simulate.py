@@ -13,6 +13,9 @@ GEOMETRIES = {
 }
 """Voxels of the T2*-weighted scan in mm, slice last."""
 
+PHASE_SCALES = ("radians", "siemens", "siemens-unsigned", "milliradians", "half-turns", "16-bit")
+"""As in `simulation.phase_files.SCALES`, which loads too much for ``--help``."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -48,6 +51,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--field-strength", type=float, choices=(1.5, 3.0), default=3.0, help="tesla (default 3)")
     parser.add_argument("--echo-time", type=float, default=22.0, metavar="MS", help="of the T2* scan (default 22 ms)")
+    parser.add_argument(
+        "--calcifications",
+        type=int,
+        nargs=2,
+        default=[0, 0],
+        metavar=("MIN", "MAX"),
+        help="deposits of calcium in pallidum and dentate nucleus per participant (default: none but those of a tenth "
+        "of heads)",
+    )
+    parser.add_argument(
+        "--phase",
+        action="store_true",
+        help="write part-mag and part-phase of the T2* scan, and the calcifications to the truth",
+    )
+    parser.add_argument(
+        "--phase-scale",
+        choices=PHASE_SCALES,
+        default="siemens",
+        help="how the phase is stored: siemens is -4096 to 4095, siemens-unsigned 0 to 4095, milliradians -3142 to "
+        "3142 (default siemens)",
+    )
+    parser.add_argument(
+        "--phase-sign",
+        choices=("forwards", "backwards"),
+        default="forwards",
+        help="which way a stronger field turns the phase (default forwards)",
+    )
+    parser.add_argument("--phase-unwrapped", action="store_true", help="store the phase unwrapped, in radians only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,14 +86,19 @@ def run(args: argparse.Namespace) -> int:
     from mbseg_bids.errors import UsageError
     from mbseg_bids.simulation.dataset import DatasetPlan, write_dataset
     from mbseg_bids.simulation.labelmaps import bundled_head, read_labelmaps
+    from mbseg_bids.simulation.phase_files import PhaseFormat
     from mbseg_bids.simulation.protocol import Protocol
 
     if args.participants < 1 or min(args.sessions) < 1:
         raise UsageError("there must be at least one participant and one session", "give numbers of 1 or more")
     if args.lesions and not 0 <= args.lesions[0] <= args.lesions[1]:
         raise UsageError("--lesions MIN MAX needs 0 <= MIN <= MAX", "swap or raise the numbers")
+    if not 0 <= args.calcifications[0] <= args.calcifications[1]:
+        raise UsageError("--calcifications MIN MAX needs 0 <= MIN <= MAX", "swap or raise the numbers")
     if args.echo_time <= 0:
         raise UsageError("--echo-time must be positive", "give it in milliseconds")
+    sign = 1 if args.phase_sign == "forwards" else -1
+    phase = PhaseFormat(args.phase_scale, sign, args.phase_unwrapped) if args.phase else None
     if args.labelmaps is None:
         labelmap, grey_white = bundled_head()
         labelmaps = [labelmap]
@@ -73,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
         sessions=tuple(args.sessions),
         seed=args.seed,
         lesions=tuple(args.lesions) if args.lesions else None,
+        calcifications=tuple(args.calcifications),
+        phase=phase,
         protocol=None
         if args.geometry == "cohort"
         else Protocol(field_strength=args.field_strength, spacing=GEOMETRIES[args.geometry], echo_time=args.echo_time),

@@ -264,6 +264,11 @@ def add_ghosts(
 
 def add_rician_noise(image: npt.NDArray, sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Magnitude of the image with complex Gaussian noise of standard deviation `sigma` in each part."""
-    real = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
-    imaginary = sigma * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.hypot(real, imaginary).astype(np.float32)
+    return np.hypot(*noisy_parts(image, sigma, rng)).astype(np.float32)
+
+
+def noisy_parts(image: npt.NDArray, sigma: float, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray]:
+    """The part along the signal and the one across it, each with Gaussian noise of standard deviation `sigma`."""
+    along = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    across = sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    return along, across

@@ -1,5 +1,7 @@
 """Calcium, which is diamagnetic: choroid plexus, pineal gland, pallidum, dentate nucleus, dura; hard perforators."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -66,6 +68,30 @@ def choroid_plexus(anatomy: Anatomy, rng: np.random.Generator) -> list[Feature]:
     return _round_deposits(anatomy, voxels, rng, (0.3, 0.9)) + _round_deposits(
         anatomy, draw_voxels(posterior, large, rng), rng, (0.9, 2.5)
     )
+
+
+def parenchymal_deposits(
+    anatomy: Anatomy, n: int, rng: np.random.Generator, *, avoid: Sequence[npt.NDArray] = (), apart: float = 9.0
+) -> list[Feature]:
+    """`n` round deposits in pallidum (six of ten) and dentate nucleus, such as are taken for microbleeds.
+
+    At least `apart` mm from each other and from the points in `avoid` (scanner RAS+ mm); fewer where there is no room.
+    """
+    masks = [mask for labels in ((13, 52), (DENTATE,)) if (mask := anatomy.select(*labels)).any()]
+    if not masks:
+        return []
+    taken, places = [np.asarray(point) for point in avoid], []
+    for _ in range(20 * n):
+        if len(places) == n:
+            break
+        mask = masks[0] if rng.random() < 0.6 else masks[-1]
+        place = to_world(anatomy, draw_voxels(mask, 1, rng)[0])
+        if not taken or np.linalg.norm(np.array(taken) - place, axis=1).min() >= apart:
+            taken.append(place)
+            places.append(place)
+    return [
+        deposit(place[None], _log_uniform(rng, 0.8, 2.0), -float(rng.uniform(0.8, 2.5)), rng) for place in places
+    ]
 
 
 def dural_plaques(anatomy: Anatomy, rng: np.random.Generator, *, mean: float = 1.5) -> list[Feature]:

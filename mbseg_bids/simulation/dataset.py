@@ -12,11 +12,13 @@ from mbseg_bids import __version__
 from mbseg_bids.errors import CannotWriteError
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.anatomy import make_anatomy
+from mbseg_bids.simulation.calcification import parenchymal_deposits
 from mbseg_bids.simulation.cohort import PARTICIPANT_COLUMNS, draw_lesion_count, draw_person
 from mbseg_bids.simulation.files import write_json, write_session, write_table
 from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.lesions import draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics
+from mbseg_bids.simulation.phase_files import PhaseFormat, write_phase
 from mbseg_bids.simulation.protocol import COHORT_GEOMETRIES, Protocol, draw_protocol
 from mbseg_bids.simulation.session import move_head, simulate_session
 from mbseg_bids.simulation.susceptibility import Feature
@@ -58,6 +60,11 @@ class DatasetPlan:
         Of every session; None: drawn for each person, with the voxels of a cohort.
     mimic_load
         Multiplies the number of vessels.
+    calcifications
+        Fewest and most deposits of calcium per participant in pallidum and dentate nucleus, beside those that mimics
+        bring; none by default.
+    phase
+        How to store the phase of the T2*-weighted scan; None: there is none.
     """
 
     participants: int = 2
@@ -67,6 +74,8 @@ class DatasetPlan:
     new_lesions: float = 2.0
     protocol: Protocol | None = field(default_factory=Protocol)
     mimic_load: float = 0.6
+    calcifications: tuple[int, int] = (0, 0)
+    phase: PhaseFormat | None = None
 
 
 def write_dataset(
@@ -117,6 +126,7 @@ def write_dataset(
                 plan.sessions[number % len(plan.sessions)],
                 rng,
                 grey_white,
+                calcium=np.random.default_rng([plan.seed, number, 1]),
             )
         write_table(folder / "participants.tsv", pd.DataFrame(people), PARTICIPANT_COLUMNS)
     except OSError as error:
@@ -132,8 +142,12 @@ def _write_participant(
     n_sessions: int,
     rng: np.random.Generator,
     grey_white: tuple[Volume, Volume] | None,
+    calcium: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Simulate and write all sessions of a participant: one head, the same lesions and a few new ones each time."""
+    """Simulate and write all sessions of a participant: one head, the same lesions and a few new ones each time.
+
+    Deposits have a generator of their own, `calcium`: without them, all is as if there were none to ask for.
+    """
     participant = person["participant_id"]
     anatomy = make_anatomy(labelmap, rng, age=person["age"], grey_white=grey_white)
     if plan.lesions is None:
@@ -142,6 +156,9 @@ def _write_participant(
         n = int(rng.integers(plan.lesions[0], plan.lesions[1] + 1))
     mimics = draw_mimics(anatomy, rng, load=plan.mimic_load)
     lesions: list[Feature] = draw_microbleeds(anatomy, n, rng)
+    fewest, most = plan.calcifications
+    n_deposits = int(calcium.integers(fewest, most + 1))
+    mimics += parenchymal_deposits(anatomy, n_deposits, calcium, avoid=[lesion.centre for lesion in lesions])
     person_seed = int(rng.integers(2**31))
     usual = plan.protocol or draw_protocol(rng, geometries=COHORT_GEOMETRIES, swi_share=0.0)
     centre = anatomy.labels.affine[:3, 3] + np.array(anatomy.labels.shape) / 2
@@ -152,9 +169,13 @@ def _write_participant(
             lesions = lesions + draw_microbleeds(anatomy, new, rng, avoid=[lesion.centre for lesion in lesions])
         head, features = move_head(anatomy, [*lesions, *mimics], small_move(rng, 3.0, 0.04, centre))
         protocol = replace(usual, tilt=tuple(rng.normal(0, (0.15, 0.02, 0.02)).tolist()))
-        session = simulate_session(head, features, protocol, rng, person_seed=person_seed)
+        session = simulate_session(
+            head, features, protocol, rng, person_seed=person_seed, with_phase=plan.phase is not None
+        )
         label = f"ses-{visit + 1:02d}" if n_sessions > 1 else None
-        write_session(folder, participant, label, session, protocol)
+        written = write_session(folder, participant, label, session, protocol)
+        if session.phase is not None and plan.phase is not None:
+            write_phase(*written, session.phase, protocol, plan.phase)
         visits.append({"session_id": label, "years": 2.0 * visit})
         rows.append({"participant_id": participant, "session_id": label, "n_microbleeds": len(session.lesion_table)})
     if n_sessions > 1:

@@ -14,7 +14,7 @@ from mbseg_bids.simulation.mimics import MIMICS
 from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.session import Session
 
-_TRUTH_COLUMNS = {
+LESION_COLUMNS = {
     "region": "Region that most voxels of the microbleed lie in",
     "volume_mm3": ("Volume of the voxels labelled", "mm^3"),
     "n_voxels": "Number of voxels of the T2*-weighted scan",
@@ -33,23 +33,33 @@ _TRUTH_COLUMNS = {
 }
 
 
-def write_session(folder: Path, participant: str, session: str | None, made: Session, protocol: Protocol) -> None:
-    """Write the images of a session into the dataset and its truth into `derivatives/truth`."""
+def write_session(
+    folder: Path, participant: str, session: str | None, made: Session, protocol: Protocol
+) -> tuple[Path, Path, str, dict[str, Any]]:
+    """Write the images of a session into the dataset and its truth into `derivatives/truth`.
+
+    Beside a phase, the T2*-weighted magnitude is called so (`part-mag`).
+
+    Returns
+    -------
+    Both folders, how names of the session begin, and where the truth comes from, for its sidecars.
+    """
     entities = "_".join(part for part in (participant, session) if part)
     place = Path(participant) / (session or "") / "anat"
     raw = folder / place
     raw.mkdir(parents=True, exist_ok=True)
     for suffix, volume in made.images.items():
-        save_image(raw / f"{entities}_{suffix}.nii.gz", Volume(volume.data, volume.affine), np.int16)
-        write_json(raw / f"{entities}_{suffix}.json", sidecar(suffix, protocol))
+        name = f"{entities}_{_part(made)}{suffix}" if suffix == "T2starw" else f"{entities}_{suffix}"
+        save_image(raw / f"{name}.nii.gz", Volume(volume.data, volume.affine), np.int16)
+        write_json(raw / f"{name}.json", sidecar(suffix, protocol))
     truth = folder / "derivatives" / "truth" / place
     truth.mkdir(parents=True, exist_ok=True)
-    uri = f"bids:raw:{(place / f'{entities}_T2starw.nii.gz').as_posix()}"
+    uri = f"bids:raw:{(place / f'{entities}_{_part(made)}T2starw.nii.gz').as_posix()}"
     source = {"Sources": [uri], "SpatialReference": uri}
     stem = f"{entities}_space-T2starw"
     table = made.lesion_table.assign(source=[number + 1 for number in made.features])
     save_image(truth / f"{stem}_seg-CMB_dseg.nii.gz", made.lesions, np.int16)
-    write_json(truth / f"{stem}_seg-CMB_dseg.json", source | described(_TRUTH_COLUMNS))
+    write_json(truth / f"{stem}_seg-CMB_dseg.json", source | described(LESION_COLUMNS))
     table.to_csv(truth / f"{stem}_seg-CMB_dseg.tsv", sep="\t", index=False, na_rep="n/a", float_format="%.6g")
     for name, volume, names in (("regions", made.regions, REGIONS), ("mimics", made.mimics, MIMICS)):
         save_image(truth / f"{stem}_seg-{name}_dseg.nii.gz", volume, np.uint8)
@@ -58,6 +68,11 @@ def write_session(folder: Path, participant: str, session: str | None, made: Ses
         look_up.to_csv(truth / f"{stem}_seg-{name}_dseg.tsv", sep="\t", index=False)
     save_image(truth / f"{stem}_desc-brain_mask.nii.gz", made.brain, np.uint8)
     write_json(truth / f"{stem}_desc-brain_mask.json", source | {"Type": "Brain"})
+    return raw, truth, entities, source
+
+
+def _part(made: Session) -> str:
+    return "part-mag_" if made.phase is not None else ""
 
 
 def save_image(path: Path, volume: Volume, dtype: type) -> None:

@@ -186,7 +186,8 @@ def acquire(
     white_noise: bool = True,
     epi: int = 0,
     shift: npt.NDArray[np.float32] | None = None,
-) -> npt.NDArray[np.float32]:
+    turn: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32] | npt.NDArray[np.complex64]:
     """Scan an image on a grid: partial volume, then modulation and receive field, ringing, ghosts, Rician noise.
 
     With `white_noise` off, noise is added in k-space, before the cut.
@@ -203,6 +204,13 @@ def acquire(
         World of this scan to world of the image, 4 x 4.
     shift
         Displacement of the signal along axis 1, voxels, on the grid.
+    turn
+        Phase of the signal, radians, on the grid; with `white_noise` only. Ringing acts on it as on the magnitude,
+        ghosts do not.
+
+    Returns
+    -------
+    The magnitude; with `turn` the complex signal, whose magnitude has the same noise as without.
     """
     scan = acq.box_average(image, affine, shape, move=move, gap=gap)
     if modulation is not None:
@@ -218,6 +226,12 @@ def acquire(
         scan = acq.add_ghosts(
             scan, amplitude, period=float(rng.uniform(2.5, 25)), start=float(rng.uniform(0, 2 * np.pi)), axis=axis
         )
+    if turn is not None:
+        if not white_noise:
+            raise ValueError("a phase needs white noise")
+        along, across = acq.noisy_parts(scan, sigma, rng)
+        seen = [acq.add_ringing(scan * part(turn), ringing, kept=kept) for part in (np.cos, np.sin)]
+        return ((along + 1j * across) * np.exp(1j * np.arctan2(seen[1], seen[0]))).astype(np.complex64)
     if white_noise:
         return acq.add_rician_noise(scan, sigma, rng)
     return measure(scan, rng, sigma=sigma, kept=kept, ringing=ringing, epi=epi)

@@ -11,13 +11,33 @@ from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy
 from mbseg_bids.simulation.geometry import small_move
+from mbseg_bids.simulation.phase import calcification_truth, signal_phase
 from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.scan import acquire, paint_contrasts, render_features, white_matter_mean
 from mbseg_bids.simulation.susceptibility import Feature
-from mbseg_bids.simulation.truth import keep_labels, lesion_table
+from mbseg_bids.simulation.truth import Rendering, keep_labels, lesion_table
 
 SCANNER_UNITS = 600.0
 """Signal of white matter in the stored images: of the order that scanners write."""
+
+
+@dataclass(frozen=True, eq=False)
+class SessionPhase:
+    """Phase of a visit, and what calcium it shows.
+
+    Attributes
+    ----------
+    radians
+        Float32, on the grid of T2starw, a stronger field turning it forwards; not wrapped.
+    calcifications
+        Truth on the same grid: one integer per visible calcification.
+    calcification_table
+        Its rows, with the columns of the table of microbleeds.
+    """
+
+    radians: Volume
+    calcifications: Volume
+    calcification_table: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +54,8 @@ class Session:
         One row a visible microbleed, `index` as in `lesions`.
     features
         For each row of the table, the position of its microbleed in the list that was scanned.
+    phase
+        None where it was not asked for.
     """
 
     images: dict[str, Volume]
@@ -43,6 +65,7 @@ class Session:
     brain: Volume
     lesion_table: pd.DataFrame
     features: list[int]
+    phase: SessionPhase | None = None
 
 
 def stored(volume: Volume, axes: Sequence[int], flips: Sequence[bool]) -> Volume:
@@ -71,6 +94,7 @@ def simulate_session(
     *,
     person_seed: int,
     head_motion: tuple[float, float] = (1.0, 0.015),
+    with_phase: bool = False,
 ) -> Session:
     """Scan a head.
 
@@ -86,6 +110,8 @@ def simulate_session(
         Relaxation and texture of the tissue: the same number at every visit of a person.
     head_motion
         Standard deviation of the shift (mm) and the rotation (radians) between contrasts.
+    with_phase
+        Whether the phase of the T2*-weighted scan is kept. All else is the same either way.
     """
     contrasts = paint_contrasts(anatomy, protocol, features, np.random.default_rng(person_seed))
     source = anatomy.labels.affine
@@ -100,12 +126,15 @@ def simulate_session(
         affine, shape = acq.scan_grid(
             anatomy, spacing, tilt, whole_head=True, cover_neck=spacing[2] <= 1.5 and not first
         )
-        modulation = None
+        modulation = turn = None
         if first:
             rendering = render_features(features, image, affine, shape, protocol)
             gradients = acq.air_dephasing(anatomy, protocol)
             modulation = rendering.ratio * acq.dropout_factor(gradients, affine, shape, protocol.echo_time)
             t2star_affine, t2star_shape = affine, shape
+            if with_phase:
+                offset = np.random.default_rng([person_seed, 1])  # none of the numbers of the magnitude
+                turn = signal_phase(anatomy, features, image, affine, shape, protocol, offset)
         scan = acquire(
             image,
             affine,
@@ -118,15 +147,17 @@ def simulate_session(
             motion=protocol.motion[number],
             modulation=modulation,
             move=None if first else small_move(rng, *head_motion, centre),
+            turn=turn,
         )
+        if turn is not None:
+            # As far as the noise-free signal, and on from there by noise and blur: no wraps.
+            radians = turn + np.angle(scan * np.exp(-1j * turn)).astype(np.float32)
+            scan = np.abs(scan)
         scans[name] = Volume(scan * np.float32(SCANNER_UNITS / noise[number]), affine)
 
     brain, regions = acq.map_votes((anatomy.brain, anatomy.regions), source, t2star_affine, t2star_shape)
     regions = regions * brain
-    rendering.lesions[brain == 0] = 0
-    rendering.mimics[brain == 0] = 0
-    kept = [label for label in range(1, len(rendering.numbers) + 1) if (rendering.lesions == label).any()]
-    rendering = keep_labels(rendering, kept)
+    rendering = _within(rendering, brain)
 
     # Axial scans come with x to the left, the sagittal T1w with its slices along x.
     axial = ((0, 1, 2), (True, False, False))
@@ -134,7 +165,18 @@ def simulate_session(
     def truth(data: npt.NDArray) -> Volume:
         return stored(Volume(data, t2star_affine), *axial)
 
-    lesions = truth(rendering.lesions)
+    def table(of: Rendering, features: Sequence[Feature]) -> tuple[Volume, pd.DataFrame]:
+        labels = truth(of.lesions)
+        rows = lesion_table(replace(of, lesions=labels.data), features, truth(regions).data, labels.affine)
+        return labels, rows
+
+    phase = None
+    if with_phase:
+        found, calcium = calcification_truth(features, contrasts[0], t2star_affine, t2star_shape, protocol)
+        calcifications, rows = table(_within(found, brain), calcium)
+        names_of_rows = [f"CALC-{index:03d}" for index in rows["index"]]
+        phase = SessionPhase(truth(radians), calcifications, rows.assign(name=names_of_rows))
+    lesions, lesion_rows = table(rendering, features)
     ordering = {"T2starw": axial, "T2w": axial, "T1w": ((1, 2, 0), (False, False, False))}
     return Session(
         images={name: stored(scan, *ordering[name]) for name, scan in scans.items()},
@@ -142,8 +184,15 @@ def simulate_session(
         mimics=truth(rendering.mimics),
         regions=truth(regions),
         brain=truth(brain),
-        lesion_table=lesion_table(
-            replace(rendering, lesions=lesions.data), features, truth(regions).data, lesions.affine
-        ),
+        lesion_table=lesion_rows,
         features=rendering.numbers,
+        phase=phase,
     )
+
+
+def _within(rendering: Rendering, brain: npt.NDArray) -> Rendering:
+    """What lies in the brain, its lesions renumbered."""
+    rendering.lesions[brain == 0] = 0
+    rendering.mimics[brain == 0] = 0
+    kept = [label for label in range(1, len(rendering.numbers) + 1) if (rendering.lesions == label).any()]
+    return keep_labels(rendering, kept)
