@@ -25,7 +25,7 @@ BIDSIGNORE = ("figures", "*.html", "phenotype", "planted")
 """What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
 in a phenotype table, so one row for each session cannot pass."""
 
-ENTITIES = ("space", "res", "label", "seg", "desc")
+ENTITIES = ("part", "space", "res", "label", "seg", "desc")
 """Entities after subject and session, in the order the standard asks for."""
 
 DESCRIPTIONS = {
@@ -37,6 +37,10 @@ _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their me
 _CANDIDATES = "Every candidate, kept or rejected; the table says what became of it and why."
 _PREPROC = "Corrected for intensity bias (N4), standardised to 0-100 inside the brain, on the grid as acquired."
 _REGISTERED = "Registered rigidly to T2*, on its grid as acquired, standardised to 0-100 inside the brain."
+_LOCAL_PHASE = (
+    "Phase of the last echo without its smooth part (that of the complex signal smoothed by 4 mm), positive where the "
+    "field is stronger, zero outside the brain."
+)
 _MARS_TEXT = (
     "Places of the Microbleed Anatomical Rating Scale (Gregoire et al. 2009, doi:10.1212/WNL.0b013e3181c34a7d); the "
     "table counts the microbleeds in them. Deep and periventricular white matter lies within 10 mm of a lateral "
@@ -123,6 +127,12 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
            table="bombs", extension=".tsv"),
 )  # fmt: skip
 
+PHASE_OUTPUTS: tuple[Output, ...] = (
+    Output("local_phase", ("detection", "local_phase"), "T2starw", "T2starw", {"part": "phase", "desc": "local"},
+           {"Units": "rad", "SkullStripped": True, "Description": _LOCAL_PHASE}, ("T2starw",), native=True),
+)  # fmt: skip
+"""Of sessions whose phase is used."""
+
 T1W_OUTPUTS: tuple[Output, ...] = (
     *_lesion_outputs("in_t1w", "T1w"),
     Output("t1w_t1w", ("anatomy", "t1w_preproc"), "T1w", None, {"desc": "preproc"},
@@ -159,7 +169,7 @@ def derivative_path(
     return folder / ("_".join([*parts, suffix]) + extension)
 
 
-def outputs_of(contrasts: Iterable[str], spaces: Iterable[str], template: str) -> list[Output]:
+def outputs_of(contrasts: Iterable[str], spaces: Iterable[str], template: str, *, phase: bool = False) -> list[Output]:
     """Return the files that a session with these contrasts leaves.
 
     Parameters
@@ -170,6 +180,8 @@ def outputs_of(contrasts: Iterable[str], spaces: Iterable[str], template: str) -
         ``T1w``, ``template`` or both, beside the T2* grid.
     template
         BIDS name of the template.
+    phase
+        Whether it has a phase. Whether that can be used turns out later; if not, its files are not written.
     """
     have = set(contrasts)
     outputs = [output for output in NATIVE_OUTPUTS if output.suffix not in CONTRASTS or output.suffix in have]
@@ -177,7 +189,7 @@ def outputs_of(contrasts: Iterable[str], spaces: Iterable[str], template: str) -
         outputs += T1W_OUTPUTS
     if "template" in spaces:
         outputs += template_outputs(template)
-    return outputs
+    return outputs + (list(PHASE_OUTPUTS) if phase else [])
 
 
 def output_path(output: Output, participant: str, session: str | None) -> Path:
@@ -199,7 +211,8 @@ def thumbnail_path(output_dir: Path, label: str) -> Path:
 
 def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
     """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
-    names = [output_path(o, participant, session) for o in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))]
+    outputs = (*NATIVE_OUTPUTS, *PHASE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))
+    names = [output_path(output, participant, session) for output in outputs]
     for name in names:
         stem = name.name.split(".")[0]
         for ending in (".nii.gz", ".json", ".tsv"):
@@ -244,6 +257,8 @@ def sidecar_of(
         metadata["SpatialReference"] = TEMPLATE_URLS[output.space]
     used = [contrast for contrast in output.contrasts if contrast in images]
     metadata["Sources"] = [bids_uri(p, bids_dir) for contrast in used for p in images[contrast]]
+    if output in PHASE_OUTPUTS:
+        metadata["Sources"] += [bids_uri(path, bids_dir) for path in phase]
     if output.source[1].startswith(("cmb_", "candidates_")):
         metadata["Contrasts"] = [contrast for contrast in CHANNELS if contrast in images]
         missing = [contrast for contrast in CHANNELS if contrast not in images]

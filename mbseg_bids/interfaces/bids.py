@@ -73,6 +73,24 @@ class WriteDerivative(SimpleInterface):
         return {key.capitalize(): search[key] for key in ("runtime", "device", "precision")}
 
 
+class _WriteIfGivenInputSpec(_WriteDerivativeInputSpec):
+    in_file = File(exists=True, desc="file to write; nothing is written where undefined")
+
+
+class _WriteIfGivenOutputSpec(TraitedSpec):
+    out_file = File(desc="the file written; undefined if none was")
+
+
+class WriteIfGiven(WriteDerivative):
+    """Write a file that not every session turns out to have."""
+
+    input_spec = _WriteIfGivenInputSpec
+    output_spec = _WriteIfGivenOutputSpec
+
+    def _run_interface(self, runtime):
+        return super()._run_interface(runtime) if given(self.inputs.in_file) else runtime
+
+
 class _FinishSessionInputSpec(BaseInterfaceInputSpec):
     output_dir = traits.Str(mandatory=True, desc="root of the derivatives")
     label = traits.Str(mandatory=True, desc="sub-X or sub-X_ses-Y")

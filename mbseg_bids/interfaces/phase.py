@@ -6,7 +6,7 @@ from pathlib import Path
 from nipype import logging
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
-from mbseg_bids.interfaces.files import read_volume
+from mbseg_bids.interfaces.files import read_volume, write_volume
 
 LOGGER = logging.getLogger("nipype.interface")
 
@@ -27,6 +27,7 @@ class _JudgeByPhaseInputSpec(BaseInterfaceInputSpec):
 
 class _JudgeByPhaseOutputSpec(TraitedSpec):
     phase = File(exists=True, desc="JSON: facts, warnings, and by label the fits of the survivors")
+    local_phase = File(desc="phase without its smooth part, rad, native T2* grid; undefined where no phase is used")
 
 
 class JudgeByPhase(SimpleInterface):
@@ -41,6 +42,7 @@ class JudgeByPhase(SimpleInterface):
         from mbseg_bids.detection.phase.dipole import PhaseScan
         from mbseg_bids.detection.phase.evidence import judge_by_phase
         from mbseg_bids.imaging.grids import labels_to_native
+        from mbseg_bids.imaging.volume import Volume
 
         reference = read_volume(self.inputs.t2star)
         grid = (reference.data.shape, reference.affine)
@@ -53,6 +55,11 @@ class JudgeByPhase(SimpleInterface):
             candidates = labels_to_native(read_volume(self.inputs.candidates), *grid).data
             judged = judge_by_phase(scan, survivors, candidates)
             warnings += [judged.warning] if judged.warning else []
+            if judged.local is not None:
+                local = Volume(judged.local, reference.affine)
+                self._results["local_phase"] = write_volume(
+                    Path(runtime.cwd) / "local_phase.nii.gz", local, like=self.inputs.t2star
+                )
             result["facts"] = judged.facts() | {"scales": scales}
             result["fits"] = {label: asdict(fit) for label, fit in judged.fits.items()}
         for warning in warnings:

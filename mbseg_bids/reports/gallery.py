@@ -1,6 +1,5 @@
 """Cards of lesions and of rejected candidates."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,32 +12,21 @@ from mbseg_bids.clinical.counts import split_flags
 from mbseg_bids.contrasts import TITLES
 from mbseg_bids.reports.figures import (
     PLANE_NAMES,
-    Layer,
-    crop,
-    encode_image,
-    outline_path,
-    picture,
-    pixel_size,
     plane_image,
-    plane_marks,
-    plane_position,
-    to_grey,
     to_plane,
 )
 from mbseg_bids.reports.images import SessionImages, voxels_of
+from mbseg_bids.reports.lesion_views import phase_pictures, view_about
 from mbseg_bids.reports.locator import locator, slice_of
 from mbseg_bids.reports.session_files import number
 from mbseg_bids.reports.views import canonical_voxel
 
-FIELD_MM = 30.0
-"""Side of a lesion's picture."""
 PROJECTION_MM = 10.0
 """Thickness of the slab of the minimum intensity projection; at least the two neighbouring slices."""
 MINIMUM_RING_MM = 2.5
-BAR_MM = 5.0
-"""Length of the scale bar of a lesion's picture."""
 ALL_PICTURES = 11
-"""Of a lesion: three planes of three contrasts, the projection, and the whole slice."""
+"""Of a lesion: three planes of three contrasts, the projection, and the whole slice; three of the phase if it was
+used."""
 RATIO_RULE = "intensity_ratio"
 """Reason of the candidates that the ratio rule rejected; all others passed it."""
 
@@ -164,6 +152,8 @@ def _card(
         shown = labels if labels is not None else np.zeros(images.canonical.shape, np.int8)
         alt = f"{name}, {words(row.get('region', ''))}"
         pictures = tuple(islice(_pictures(images, shown, label, voxel, alt, _radius(row)), n_pictures))
+        if n_pictures >= ALL_PICTURES:
+            pictures += tuple(phase_pictures(images, shown, label, voxel, alt))
     remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
     if candidate:
         reason = row.get("reason") or "no reason given"
@@ -322,18 +312,6 @@ def _one(
     alt: str,
     section: npt.NDArray | None = None,
 ) -> tuple[str, Markup]:
-    pixel = pixel_size(images.spacing, axis)
-    centre = plane_position(voxel, images.canonical.shape, axis)
-    half = (math.ceil(FIELD_MM / 2 / pixel[0]), math.ceil(FIELD_MM / 2 / pixel[1]))
     volume = images.contrasts[name]
     plane = to_plane(section) if section is not None else plane_image(volume, axis, voxel[axis])
-    grey = to_grey(crop(plane, centre, half), images.windows[name])
-    around = crop(plane_image(labels, axis, voxel[axis]), centre, half)
-    layers = [
-        Layer("pixels", image=encode_image(grey)),
-        Layer("contour other", path=outline_path(np.where(around == label, 0, around))),
-        Layer("contour", path=outline_path(around == label)),
-    ]
-    return caption, picture(
-        layers, grey.shape, pixel, f"{alt}: {caption}", plane_marks(axis), field=FIELD_MM, bar=BAR_MM
-    )
+    return view_about(images, plane, images.windows[name], labels, label, voxel, axis, caption, alt)

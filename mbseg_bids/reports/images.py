@@ -13,6 +13,8 @@ from mbseg_bids.reports.figures import intensity_window
 from mbseg_bids.reports.session_files import SessionFiles
 from mbseg_bids.reports.views import sample_on, slice_axis, to_canonical
 
+LOCAL_PHASE = "part-phase_space-T2starw_desc-local_T2starw.nii.gz"
+
 
 @dataclass(frozen=True)
 class SessionImages:
@@ -30,6 +32,8 @@ class SessionImages:
         Masks and labels, where found.
     before
         T1w and T2w as they lie by their headers alone, where that can be told.
+    phase
+        Local phase, rad, of a session whose phase was used.
     """
 
     native: Volume
@@ -41,6 +45,7 @@ class SessionImages:
     lesions: npt.NDArray | None
     candidates: npt.NDArray | None
     before: Mapping[str, npt.NDArray] = field(default_factory=dict)
+    phase: npt.NDArray[np.float32] | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -105,6 +110,9 @@ def load_images(
     }
     if native is None:
         return None
+    # Only a session whose phase was used has the file: nothing is missing without it.
+    local = files.find(LOCAL_PHASE)
+    phase = None if local is None else files.read_volume(local, "local phase")
     canonical = to_canonical(native)
     before = _before(files, canonical, others, transforms or {})
     contrasts = {"T2starw": canonical.data}
@@ -124,6 +132,7 @@ def load_images(
         lesions=found["lesions"],
         candidates=found["candidates"],
         before=before,
+        phase=None if phase is None else sample_on(to_canonical(phase), canonical, order=1),
     )
 
 

@@ -89,9 +89,7 @@ def parenchymal_deposits(
         if not taken or np.linalg.norm(np.array(taken) - place, axis=1).min() >= apart:
             taken.append(place)
             places.append(place)
-    return [
-        deposit(place[None], _log_uniform(rng, 0.8, 2.0), -float(rng.uniform(0.8, 2.5)), rng) for place in places
-    ]
+    return [deposit(place[None], _log_uniform(rng, 0.8, 2.0), -float(rng.uniform(0.8, 2.5)), rng) for place in places]
 
 
 def dural_plaques(anatomy: Anatomy, rng: np.random.Generator, *, mean: float = 1.5) -> list[Feature]:

@@ -114,9 +114,7 @@ def feature_phase(
         turned = np.zeros_like(phase[far.box])
         turned[...] = np.angle(far.ratio)
         if near is not None:
-            inner = tuple(
-                slice(a.start - b.start, a.stop - b.start) for a, b in zip(near.box, far.box, strict=True)
-            )
+            inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(near.box, far.box, strict=True))
             turned[inner] = np.where(near.ratio == 1, turned[inner], np.angle(near.ratio))
         phase[far.box] += turned
     return phase

@@ -110,6 +110,4 @@ def write_phase(
     stem = truth / f"{entities}_space-T2starw_seg-calcification_dseg"
     save_image(stem.with_suffix(".nii.gz"), made.calcifications, np.int16)
     write_json(stem.with_suffix(".json"), source | described(CALCIUM_COLUMNS))
-    made.calcification_table.to_csv(
-        stem.with_suffix(".tsv"), sep="\t", index=False, na_rep="n/a", float_format="%.6g"
-    )
+    made.calcification_table.to_csv(stem.with_suffix(".tsv"), sep="\t", index=False, na_rep="n/a", float_format="%.6g")

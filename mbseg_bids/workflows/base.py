@@ -10,10 +10,10 @@ from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids import __version__
 from mbseg_bids.bids.inputs import Session
-from mbseg_bids.bids.outputs import Output, output_path, outputs_of, regions_table, sidecar_of
+from mbseg_bids.bids.outputs import PHASE_OUTPUTS, Output, output_path, outputs_of, regions_table, sidecar_of
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 from mbseg_bids.interfaces.anatomy import KEYS
-from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative
+from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative, WriteIfGiven
 from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
@@ -105,7 +105,7 @@ def init_session_wf(
     contrasts = [(KEYS[contrast], f"inputnode.{KEYS[contrast]}") for contrast in have]
     reused = [(role, f"inputnode.{role}") for role in plan.reused]
     detection_fields = [field for field in DETECTION_GRID if field in outputs_with(have) and field in DETECTION_INPUTS]
-    detection_fields += ["brain_native"] if plan.session.phase else []
+    detection_fields += ["brain_native"] if _has_phase(plan) else []
     workflow.connect(
         [
             (inputs, anatomy, contrasts + reused),
@@ -116,12 +116,16 @@ def init_session_wf(
     sources = {"anatomy": (anatomy, "outputnode."), "detection": (detection, "outputnode.")}
     sources["sheets"] = (_init_sheets(workflow, anatomy, detection, have), "outputnode.")
     sources["placed"] = (_init_places(workflow, anatomy, detection, have), "outputnode.")
-    outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE)
+    outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE, phase=_has_phase(plan))
     for name, space in (("in_t1w", "T1w"), ("in_template", "template")):
         if any(output.source[0] == name for output in outputs):
             sources[name] = (_init_mapping(workflow, anatomy, detection, space, have), "outputnode.")
     _connect_outputs(workflow, plan, outputs, sources, inputs, bids_dir, output_dir, hide)
     return workflow
+
+
+def _has_phase(plan: SessionPlan) -> bool:
+    return plan.session.phase is not None and bool(plan.session.phase.echoes)
 
 
 def _init_inputs(workflow: Workflow, plan: SessionPlan) -> Node:
@@ -199,9 +203,8 @@ def _connect_outputs(
     # nipype compares files by content: without overwrite, a work folder used for another output folder gives old paths.
     written = Node(Merge(len(outputs)), name="written", run_without_submitting=True, overwrite=True)
     for number, output in enumerate(outputs, start=1):
-        node = Node(
-            WriteDerivative(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True
-        )
+        write = WriteIfGiven if output in PHASE_OUTPUTS else WriteDerivative
+        node = Node(write(output_dir=str(output_dir)), name=f"write_{output.name}", run_without_submitting=True)
         node.inputs.path = output_path(output, session.participant, session.session).as_posix()
         if output.source[0] == "placed":
             node.inputs.columns = {"contrasts": ",".join(session.contrasts)}

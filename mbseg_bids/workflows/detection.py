@@ -59,12 +59,15 @@ def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, na
         Images on the native T2* grid.
     cmb_dseg_tsv, candidates_tsv
         Tables; columns in ``data/columns.json``.
+    local_phase
+        With a phase only: its quick part, rad; undefined where the phase turns out to be of no use.
     result_json
         Counts, search, settings, weights, durations and warnings.
     """
     workflow = Workflow(name=name)
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
+    with_phase = phase is not None and bool(phase.echoes)
+    outputnode = Node(IdentityInterface(fields=[*OUTPUTS, *(["local_phase"] if with_phase else [])]), name="outputnode")
     detection, execution = asdict(settings.detection), settings.execution
     weights, on_gpu = Path(settings.detection.weights), gpu_expected(execution)
     classify = Node(
@@ -101,13 +104,16 @@ def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, na
         (write_lesions, outputnode, [(output, output) for output in OUTPUTS]),
     ])
     # fmt: on
-    if phase is not None and phase.echoes:
-        _add_phase(workflow, inputnode, find_lesions, write_lesions, phase)
+    if phase is not None and with_phase:
+        _add_phase(workflow, phase)
     return workflow
 
 
-def _add_phase(workflow: Workflow, inputnode: Node, find_lesions: Node, write_lesions: Node, phase: PhaseFiles) -> None:
+def _add_phase(workflow: Workflow, phase: PhaseFiles) -> None:
     """Have the phase judge what passed the ratio rule, before it is written."""
+    inputnode, find_lesions, write_lesions, outputnode = (
+        workflow.get_node(name) for name in ("inputnode", "find_lesions", "write_lesions", "outputnode")
+    )
     judge_by_phase = Node(
         JudgeByPhase(
             magnitudes=[str(echo.magnitude) for echo in phase.echoes],
@@ -124,6 +130,7 @@ def _add_phase(workflow: Workflow, inputnode: Node, find_lesions: Node, write_le
         (inputnode, judge_by_phase, [("t2star", "t2star"), ("brain_native", "brain")]),
         (find_lesions, judge_by_phase, [("candidates", "candidates"), ("survivors", "survivors")]),
         (judge_by_phase, write_lesions, [("phase", "phase")]),
+        (judge_by_phase, outputnode, [("local_phase", "local_phase")]),
     ])
     # fmt: on
 

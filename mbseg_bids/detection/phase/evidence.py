@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mbseg_bids.detection.geometry.components import centroids
 from mbseg_bids.detection.phase.dipole import DipoleFit, PhaseScan, fit_dipole
-from mbseg_bids.detection.phase.handedness import Convention, convention
+from mbseg_bids.detection.phase.handedness import Convention, convention, local_phase
 from mbseg_bids.detection.rules.criteria import Criteria
 
 UNSURE_CONVENTION = (
@@ -34,11 +34,14 @@ class PhaseEvidence:
         By label of the survivors; moments positive for what is paramagnetic. Empty where the convention is not sure.
     warning
         A sentence for the reader where the phase could not be used; else empty.
+    local
+        Shape (i, j, k): :func:`mbseg_bids.detection.handedness.local_phase`; None where the convention is not sure.
     """
 
     convention: Convention
     fits: Mapping[int, DipoleFit] = field(default_factory=dict)
     warning: str = ""
+    local: npt.NDArray[np.float32] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return plain values that JSON can hold, for the summary."""
@@ -74,7 +77,7 @@ def judge_by_phase(
     for label in (int(n) for n in np.unique(survivors) if n > 0):
         place = scan.affine[:3, :3] @ centres[label - 1] + scan.affine[:3, 3]
         fits[label] = fit_dipole(scan, place).turned(found.sign)
-    return PhaseEvidence(found, fits)
+    return PhaseEvidence(found, fits, local=local_phase(scan, found.sign))
 
 
 def with_phase(criteria: Criteria, fit: DipoleFit | None) -> Criteria:

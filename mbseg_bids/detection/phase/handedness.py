@@ -91,6 +91,30 @@ def convention(scan: PhaseScan, excluded: npt.NDArray[np.bool_] | None = None) -
     return found if agreed else replace(found, sign=0)
 
 
+def local_phase(scan: PhaseScan, sign: int) -> npt.NDArray[np.float32]:
+    """Return what is left of the phase of the last echo without its smooth part, for the eye.
+
+    Parameters
+    ----------
+    scan
+        The session's.
+    sign
+        Its convention, 1 or -1.
+
+    Returns
+    -------
+    Shape (i, j, k), radians, positive where the field is stronger; 0 outside the brain.
+    """
+    spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    echo = max(scan.echoes, key=lambda one: one.echo_time)
+    whole = np.zeros(scan.brain.shape, np.float32)
+    box = _box_about(scan.brain)
+    magnitude = np.nan_to_num(np.asarray(echo.magnitude[box], dtype=np.float32))
+    local, _ = _local_phase(magnitude, echo.radians[box], scan.brain[box], spacing)
+    whole[box] = np.where(scan.brain[box], sign * local, 0)
+    return whole
+
+
 def _darkness(
     magnitude: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
