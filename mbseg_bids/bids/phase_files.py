@@ -96,12 +96,19 @@ def _parts_of(magnitude: Path) -> tuple[Path, ...]:
 
 
 def _beside(magnitude: Path, part: str) -> Path | None:
-    """Return the file with the same entities but ``part``, wherever in its name that stands."""
+    """Return the file with the same entities but ``part``, wherever in its name that stands.
+
+    If there is none, the one without ``rec``: Siemens stores the magnitude with its intensities evened out as well
+    (rec-norm), and the phase once.
+    """
     suffix, wanted = _entities(magnitude)
-    for path in sorted(magnitude.parent.glob(f"*_part-{part}_*.nii*")):
-        if path.name.endswith((".nii", ".nii.gz")) and path.is_file() and _entities(path) == (suffix, wanted):
-            return path
-    return None
+    there = {
+        _entities(path): path
+        for path in sorted(magnitude.parent.glob(f"*_part-{part}_*.nii*"), reverse=True)
+        if path.name.endswith((".nii", ".nii.gz")) and path.is_file()
+    }
+    plain = frozenset(entity for entity in wanted if not entity.startswith("rec-"))
+    return there.get((suffix, wanted)) or there.get((suffix, plain))
 
 
 def _entities(path: Path) -> tuple[str, frozenset[str]]:

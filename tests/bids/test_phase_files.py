@@ -55,6 +55,18 @@ def test_each_echo_has_its_own(dataset, tmp_path):
     assert found.echoes[0].magnitude == chosen[2]
 
 
+def test_a_magnitude_of_another_reconstruction_has_the_phase_of_its_acquisition(dataset, tmp_path):
+    chosen, phase = dataset("rec-norm_echo-1_part-mag_GRE", "echo-1_part-phase_GRE")
+    assert find_phase([chosen], tmp_path).paths == (phase,)
+    (own,) = dataset("rec-norm_echo-1_part-phase_GRE")
+    assert find_phase([chosen], tmp_path).paths == (own,)
+
+
+def test_the_phase_of_another_reconstruction_is_not_taken(dataset, tmp_path):
+    chosen, _ = dataset("rec-norm_part-mag_GRE", "rec-filtered_part-phase_GRE")
+    assert find_phase([chosen], tmp_path) is None
+
+
 def test_real_and_imaginary_part_go_together(dataset, tmp_path):
     (chosen, real) = dataset("part-mag_T2starw", "part-real_T2starw")
     assert find_phase([chosen], tmp_path) is None
