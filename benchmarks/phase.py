@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mbseg_bids.detection.dipole import PhaseScan
-from mbseg_bids.detection.phase_evidence import judge_by_phase
+from mbseg_bids.detection.phase.dipole import PhaseScan
+from mbseg_bids.detection.phase.evidence import judge_by_phase
 from mbseg_bids.imaging.labels import DEEP_GM, REGIONS
 from mbseg_bids.imaging.phase import Echo
 from mbseg_bids.simulation import acquisition as acq

@@ -29,9 +29,8 @@ class InputSettings:
     """Contrasts (``T1w``, ``T2w``) without which a session does not run; ``T2starw`` is always needed."""
     exclude_scans: tuple[str, ...] = ()
     """``COLUMN=VALUE`` of ``scans.tsv`` that mark a scan as not to be used."""
-    use_phase: bool = False
-    """Use the phase beside the T2*-weighted image, to tell calcium from blood. Not by default: not tried on scans of
-    people with known calcifications."""
+    use_phase: bool = True
+    """Use the phase beside the T2*-weighted image, where there is one, to tell calcium from blood."""
 
 
 @dataclass(frozen=True)

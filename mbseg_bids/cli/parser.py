@@ -61,7 +61,6 @@ NOT_FOR_GROUP = (
     "session_label",
     "bids_filter_file",
     "exclude_scans",
-    "use_phase",
     "reports_only",
     "boilerplate_only",
 )
@@ -190,11 +189,11 @@ def _add_selection(group: Any) -> None:
         "(default: every known name)",
     )
     add(
-        "--use-phase",
-        action="store_true",
+        "--ignore-phase",
+        dest="use_phase",
+        action="store_false",
         default=None,
-        help="use the phase beside the T2*-weighted image to tell calcium from blood; not tried on known "
-        "calcifications",
+        help="leave out the phase beside the T2*-weighted image, which tells calcium from blood",
     )
     add(
         "--t2star-echo",

@@ -165,15 +165,16 @@ def test_the_phase_beside_the_magnitude_goes_with_the_session(make_dataset):
     phase = "sub-01/anat/sub-01_part-phase_T2starw"
     root = make_dataset(*names(), f"{phase}.nii.gz")
     (root / f"{phase}.json").write_text(json.dumps({"EchoTime": 0.02}))
-    used = InputSettings(use_phase=True)
-    (session,) = find_sessions(root, settings=used)
+    (session,) = find_sessions(root)
     assert session.phase is None
     assert any("MagneticFieldStrength" in warning for warning in session.warnings)
     (root / f"{phase}.json").write_text(json.dumps({"EchoTime": 0.02, "MagneticFieldStrength": 3}))
-    (session,) = find_sessions(root, settings=used)
+    (session,) = find_sessions(root)
     assert session.phase.paths == (root / f"{phase}.nii.gz",)
     assert check_sessions([session], root)[0].phase == session.phase
-    assert find_sessions(root)[0].phase is None
+    (ignored,) = find_sessions(root, settings=InputSettings(use_phase=False))
+    assert ignored.phase is None
+    assert not any("phase" in warning for warning in ignored.warnings)
 
 
 def test_only_the_participants_asked_for_are_indexed(make_dataset, monkeypatch):

@@ -66,7 +66,7 @@ def test_session_labels_lose_their_prefix():
         (["--low-mem", "--omp-nthreads", "5"], "execution", "omp_nthreads", 5),
         (["--notrack"], "execution", "device", "auto"),
         (["--exclude-scans", "quality=bad", "a=b"], "inputs", "exclude_scans", ("quality=bad", "a=b")),
-        (["--use-phase"], "inputs", "use_phase", True),
+        (["--ignore-phase"], "inputs", "use_phase", False),
         (["--stop-on-first-crash"], "execution", "stop_on_first_crash", True),
         (["--resource-monitor"], "execution", "resource_monitor", True),
         (["--write-graph"], "execution", "write_graph", True),

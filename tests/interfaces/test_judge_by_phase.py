@@ -7,11 +7,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nipype.interfaces.base import isdefined
 from phase_scene import scene
 
 from mbseg_bids.imaging.grids import detection_grid, to_detection_grid
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.interfaces.phase import JudgeByPhase
+from mbseg_bids.simulation.phase_files import SCALES, PhaseFormat, encoded
 
 SIZE = 60
 BLOOD, CALCIUM = (12, 8, 5), (-11, -9, -6)
@@ -55,7 +57,9 @@ def judge(made, tmp_path, monkeypatch):
             candidates=detection,
             survivors=detection,
         )
-        return json.loads(Path(interface.run().outputs.phase).read_text())
+        outputs = interface.run().outputs
+        run.local = outputs.local_phase
+        return json.loads(Path(outputs.phase).read_text())
 
     return run
 
@@ -65,6 +69,35 @@ def signs(result):
 
 
 RIGHT = {"1": (-1, True), "2": (1, True)}
+
+
+FORMATS = [PhaseFormat(scale, sign) for scale in SCALES for sign in (1, -1)]
+FORMATS += [PhaseFormat("radians", sign, unwrapped=True) for sign in (1, -1)]
+
+
+@pytest.mark.parametrize("how", FORMATS, ids=str)
+def test_every_way_to_store_it_gives_the_same_decision(made, judge, how):
+    # Over several turns from end to end, so that unwrapped is not the same as wrapped.
+    slope = 12 * np.linspace(-1, 1, made.signal[0].shape[0])[:, None, None]
+    radians = slope + np.angle(made.signal[0] * np.exp(-1j * slope))
+    result = judge(encoded(radians, how), units=how.units)
+    assert signs(result) == RIGHT
+    assert result["facts"]["sign"] == how.sign
+    assert result["facts"]["scales"] == [SCALES[how.scale]]
+    assert result["warnings"] == []
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_the_local_phase_is_bright_where_the_field_is_stronger(made, judge, flip):
+    judge(np.float32(flip * np.angle(made.signal[0])))
+    image = nib.load(judge.local)
+    local = np.asarray(image.dataobj)
+    np.testing.assert_array_equal(image.affine, made.affine)
+    for place, kind in ((BLOOD, 1), (CALCIUM, -1)):
+        i, j, k = np.rint((np.array(place) + SIZE / 2) / (1, 1, 2) - 0.5).astype(int)
+        poles, equator = local[i, j, [k - 3, k + 3]], local[[i - 5, i + 5], j, k]  # 6 mm and 5 mm away
+        assert (kind * poles > 0.1).all()
+        assert (kind * equator < 0).all()
 
 
 @pytest.mark.parametrize("flip", [1, -1])
@@ -95,6 +128,7 @@ def test_what_is_no_phase_is_not_used_and_said_so(made, judge, make, why):
     result = judge(make(made.signal[0]))
     assert result["fits"] == {}
     assert result["facts"] == {"used": False}
+    assert not isdefined(judge.local)
     (warning,) = result["warnings"]
     assert "part0.nii.gz is not used" in warning
     assert re.search(why, warning)

@@ -20,6 +20,8 @@ UNSURE_CONVENTION = (
     "The phase is not used: veins and iron do not tell which way it turns (too few of them, a short echo, a brain mask "
     "too wide, or a filtered phase)."
 )
+MANY_CALCIUM = 3
+"""Surely diamagnetic ones from which, if they outnumber the paramagnetic, a reader is told to look."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class PhaseEvidence:
     fits
         By label of the survivors; moments positive for what is paramagnetic. Empty where the convention is not sure.
     warning
-        A sentence for the reader where the phase could not be used; else empty.
+        A sentence for the reader where the phase could not be used, or where what it says is unusual; else empty.
     local
-        Shape (i, j, k): :func:`mbseg_bids.detection.handedness.local_phase`; None where the convention is not sure.
+        Shape (i, j, k), rad: see :func:`~mbseg_bids.detection.phase.handedness.local_phase`; None where the convention
+        is not sure.
     """
 
     convention: Convention
@@ -43,17 +46,23 @@ class PhaseEvidence:
     warning: str = ""
     local: npt.NDArray[np.float32] | None = None
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many are surely paramagnetic, and surely diamagnetic."""
+        moments = [fit.moment for fit in self.fits.values() if fit.sure]
+        return sum(moment > 0 for moment in moments), sum(moment < 0 for moment in moments)
+
     def facts(self) -> dict[str, Any]:
         """Return plain values that JSON can hold, for the summary."""
-        moments = [fit.moment for fit in self.fits.values() if fit.sure]
+        paramagnetic, diamagnetic = self.counts
         return {
             "used": self.convention.sign != 0,
             "sign": self.convention.sign,
             "sign_errors": _rounded(self.convention.errors),
             "sign_correlation": _rounded(self.convention.correlation),
             "n_fitted": len(self.fits),
-            "n_sure_paramagnetic": sum(moment > 0 for moment in moments),
-            "n_sure_diamagnetic": sum(moment < 0 for moment in moments),
+            "n_sure_paramagnetic": paramagnetic,
+            "n_sure_diamagnetic": diamagnetic,
         }
 
 
@@ -77,7 +86,19 @@ def judge_by_phase(
     for label in (int(n) for n in np.unique(survivors) if n > 0):
         place = scan.affine[:3, :3] @ centres[label - 1] + scan.affine[:3, 3]
         fits[label] = fit_dipole(scan, place).turned(found.sign)
-    return PhaseEvidence(found, fits, local=local_phase(scan, found.sign))
+    judged = PhaseEvidence(found, fits, local=local_phase(scan, found.sign))
+    return replace(judged, warning=_unusual(*judged.counts))
+
+
+def _unusual(paramagnetic: int, diamagnetic: int) -> str:
+    """Return a warning where calcium outnumbers blood, as it would if the convention were the wrong way round."""
+    if diamagnetic < MANY_CALCIUM or diamagnetic <= paramagnetic:
+        return ""
+    return (
+        f"By the phase, {diamagnetic} of what passed the ratio rule are calcium and {paramagnetic} blood. This is "
+        "rare: look whether they lie where calcium does (pallidum, dentate nucleus, choroid plexus, pineal gland); if not, "
+        "run again with --ignore-phase."
+    )
 
 
 def with_phase(criteria: Criteria, fit: DipoleFit | None) -> Criteria:

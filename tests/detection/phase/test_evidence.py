@@ -5,10 +5,11 @@ import pytest
 
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.detection.lesions.tables import Evidence, tabulate
-from mbseg_bids.detection.phase.dipole import DipoleFit
-from mbseg_bids.detection.phase.evidence import PhaseEvidence, with_phase
+from mbseg_bids.detection.phase.dipole import DipoleFit, PhaseScan
+from mbseg_bids.detection.phase.evidence import PhaseEvidence, judge_by_phase, with_phase
 from mbseg_bids.detection.phase.handedness import Convention
 from mbseg_bids.detection.rules.criteria import Criteria
+from mbseg_bids.imaging.phase import Echo
 from mbseg_bids.settings import DetectionSettings
 
 COLUMNS = list(describe_columns("phase"))
@@ -58,6 +59,27 @@ def test_evidence_survives_json():
     from dataclasses import asdict
 
     assert Evidence.from_dict(asdict(evidence)).criteria.rejected_by == "diamagnetic"
+
+
+@pytest.mark.parametrize(
+    ("fits", "expected"),
+    [
+        ([CALCIUM] * 3 + [BLOOD] * 2, True),
+        ([CALCIUM] * 3 + [BLOOD] * 3, False),
+        ([CALCIUM] * 2, False),
+        ([UNSURE] * 5, False),
+    ],
+)
+def test_a_reader_is_told_where_calcium_outnumbers_blood(fits, expected, monkeypatch):
+    """As it would if the convention were the wrong way round."""
+    labels = np.zeros((len(fits) * 2, 2, 2), np.int32)
+    labels[::2, 0, 0] = np.arange(len(fits)) + 1
+    turn = iter(fits)
+    monkeypatch.setattr("mbseg_bids.detection.phase.evidence.convention", lambda *_: Convention(1, 0.4, 9.0))
+    monkeypatch.setattr("mbseg_bids.detection.phase.evidence.fit_dipole", lambda *_: next(turn))
+    echo = Echo(np.ones(labels.shape), np.zeros(labels.shape, np.float32), 0.02)
+    judged = judge_by_phase(PhaseScan((echo,), labels >= 0, np.eye(4), 3.0), labels, labels)
+    assert ("--ignore-phase" in judged.warning) is expected
 
 
 def test_facts_of_a_scan():
