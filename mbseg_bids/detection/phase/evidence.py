@@ -96,8 +96,8 @@ def _unusual(paramagnetic: int, diamagnetic: int) -> str:
         return ""
     return (
         f"By the phase, {diamagnetic} of what passed the ratio rule are calcium and {paramagnetic} blood. This is "
-        "rare: look whether they lie where calcium does (pallidum, dentate nucleus, choroid plexus, pineal gland); if not, "
-        "run again with --ignore-phase."
+        "rare: look whether they lie where calcium does (pallidum, dentate nucleus, choroid plexus, pineal gland); if "
+        "not, run again with --ignore-phase."
     )
 
 
