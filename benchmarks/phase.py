@@ -5,15 +5,17 @@ sinuses. Candidates are what a reader would outline of each microbleed (putamen,
 deposit of calcium (pallidum, dentate nucleus, choroid plexus), so that sensitivity and precision are those of
 detection that takes all of both. Nothing of the network is run.
 
-    python benchmarks/phase.py [--scans 12] [--seed 0] [--out phase.tsv]
+    python benchmarks/phase.py [--scans 12] [--seed 0] [--mask-error 0] [--out phase.tsv]
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from mbseg_bids.detection.phase.dipole import PhaseScan
 from mbseg_bids.detection.phase.evidence import judge_by_phase
@@ -40,19 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mask-error", type=float, default=0.0, help="mm that the brain mask is too wide")
     parser.add_argument("--out", type=Path, help="TSV of every candidate")
     args = parser.parse_args()
     rows, started = [], time.process_time()
     for number in range(args.scans):
         rng = np.random.default_rng([args.seed, number])
-        rows += one_scan(rng, (3.0, 1.5)[number % 2], SLICES[number // 2 % len(SLICES)], number)
+        rows += one_scan(rng, (3.0, 1.5)[number % 2], SLICES[number // 2 % len(SLICES)], number, args.mask_error)
         print(f"scan {number + 1} of {args.scans}, {time.process_time() - started:.0f} s of CPU", flush=True)
         if args.out:
             pd.DataFrame(rows).to_csv(args.out, sep="\t", index=False)
     report(pd.DataFrame(rows))
 
 
-def one_scan(rng: np.random.Generator, field: float, slices: float, number: int) -> list[dict]:
+def one_scan(rng: np.random.Generator, field: float, slices: float, number: int, mask_error: float) -> list[dict]:
     """Make a head, scan it, and have its phase judge every candidate; one row each."""
     labelmap, grey_white = bundled_head()
     anatomy = make_anatomy(labelmap, rng, age=float(rng.integers(55, 88)), grey_white=grey_white)
@@ -68,6 +71,9 @@ def one_scan(rng: np.random.Generator, field: float, slices: float, number: int)
     )
     sign = int(rng.choice([-1, 1]))
     scan, truth = scanned(anatomy, features, protocol, rng, sign)
+    if mask_error:
+        spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)
+        scan = replace(scan, brain=ndimage.distance_transform_edt(~scan.brain, sampling=spacing) <= mask_error)
     judged = judge_by_phase(scan, truth["labels"], truth["labels"])
     common = {"scan": number, "field": field, "slices": slices, "echo_time": round(protocol.echo_time, 1)}
     common |= {"convention": judged.convention.sign * sign, "errors": round(abs(judged.convention.errors), 1)}

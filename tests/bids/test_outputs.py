@@ -13,6 +13,7 @@ import pytest
 from mbseg_bids.bids.files import hide_folders, write_bytes
 from mbseg_bids.bids.outputs import (
     NATIVE_OUTPUTS,
+    PHASE_OUTPUTS,
     T1W_OUTPUTS,
     derivative_path,
     output_path,
@@ -24,7 +25,7 @@ from mbseg_bids.clinical.bombs import bombs_sheet
 from mbseg_bids.clinical.mars import mars_sheet
 from mbseg_bids.errors import CannotWriteError
 
-ALL = [*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs("MNI152NLin2009aSym")]
+ALL = [*NATIVE_OUTPUTS, *PHASE_OUTPUTS, *T1W_OUTPUTS, *template_outputs("MNI152NLin2009aSym")]
 RAW = Path("/data/raw")
 IMAGES = {
     "T1w": (RAW / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",),
@@ -75,6 +76,10 @@ def test_a_phase_adds_its_columns_its_reason_and_its_source_and_nothing_else():
     phase = RAW / "sub-01/ses-2/anat/sub-01_ses-2_echo-2_part-phase_MEGRE.nii.gz"
     for output in ALL:
         without, given = sidecar_of(output, IMAGES, RAW), sidecar_of(output, IMAGES, RAW, phase=[phase])
+        if output in PHASE_OUTPUTS:
+            assert given["Sources"] == [*without["Sources"], f"bids:raw:{phase.relative_to(RAW)}"]
+            assert given["Units"] == "rad"
+            continue
         if output.table not in ("lesions", "candidates"):
             assert given == without
             continue

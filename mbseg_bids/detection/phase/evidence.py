@@ -95,9 +95,9 @@ def _unusual(paramagnetic: int, diamagnetic: int) -> str:
     if diamagnetic < MANY_CALCIUM or diamagnetic <= paramagnetic:
         return ""
     return (
-        f"By the phase, {diamagnetic} of what passed the ratio rule are calcium and {paramagnetic} blood. This is "
-        "rare: look whether they lie where calcium does (pallidum, dentate nucleus, choroid plexus, pineal gland); if "
-        "not, run again with --ignore-phase."
+        f"By the phase, {diamagnetic} of what passed the ratio rule are calcium and {paramagnetic} blood. Look whether "
+        "they lie where calcium does (pallidum, dentate nucleus, choroid plexus, pineal gland, falx): if not, the sign "
+        "of the phase may be wrong, and --ignore-phase leaves it out."
     )
 
 
