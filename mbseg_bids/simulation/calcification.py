@@ -80,7 +80,8 @@ def parenchymal_deposits(
     masks = [mask for labels in ((13, 52), (DENTATE,)) if (mask := anatomy.select(*labels)).any()]
     if not masks:
         return []
-    taken, places = [np.asarray(point) for point in avoid], []
+    taken = [np.asarray(point) for point in avoid]
+    places: list[npt.NDArray] = []
     for _ in range(20 * n):
         if len(places) == n:
             break

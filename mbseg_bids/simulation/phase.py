@@ -100,14 +100,17 @@ def feature_phase(
     for feature in features:
         if all(source.dchi == 0 for source in feature.sources):
             continue
-        how = {"echo_time": protocol.echo_time, "field_strength": protocol.field_strength, "gap": protocol.gap}
         spheres = isinstance(feature.sources[0], Sphere)
         far = render(
-            feature.sources, affine, shape, pitch=FAR_PITCH, reach=SPHERE_REACH if spheres else VESSEL_REACH, **how
-        )
+            feature.sources, affine, shape,
+            echo_time=protocol.echo_time, field_strength=protocol.field_strength, gap=protocol.gap,
+            pitch=FAR_PITCH, reach=SPHERE_REACH if spheres else VESSEL_REACH,
+        )  # fmt: skip
         near = render(
-            feature.sources, affine, shape, background=background, tissue_t2star=feature.tissue_t2star,
-            pitch=0.25 if feature.kind == "microbleed" else 0.4, **how,
+            feature.sources, affine, shape,
+            echo_time=protocol.echo_time, field_strength=protocol.field_strength, gap=protocol.gap,
+            background=background, tissue_t2star=feature.tissue_t2star,
+            pitch=0.25 if feature.kind == "microbleed" else 0.4,
         )  # fmt: skip
         if far is None:
             continue
