@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mbseg_bids"
-EVERYWHERE = {"errors", "settings", "contrasts", "data"}
+EVERYWHERE = {"errors", "settings", "contrasts", "wording", "data"}
 MAY_USE = {
     "errors": set(),
     "contrasts": set(),
+    "wording": set(),
     "settings": {"errors"},
     "data": {"errors"},
     "imaging": set(),

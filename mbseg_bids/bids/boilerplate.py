@@ -8,6 +8,7 @@ from typing import Any
 
 from mbseg_bids.bids.files import write_text
 from mbseg_bids.data import REFERENCES_BIB
+from mbseg_bids.wording import counted
 
 _REUSE_WORDS = {
     "aseg": "the anatomical segmentation (aseg)",
@@ -69,7 +70,7 @@ def boilerplate(sessions: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         "# Methods",
         f"Cerebral microbleeds were segmented with mbseg-bids {versions['mbseg-bids']}, which follows Dadar et al. "
-        f"(2022), on the {_contrasts(sessions)} images of {_count(len(sessions), 'session')}.",
+        f"(2022), on the {_contrasts(sessions)} images of {counted(len(sessions), 'session')}.",
         _inputs(sessions),
         _anatomy(sessions, versions, settings["anatomy"]),
         _detection(settings["detection"], versions, last.get("detection") or {}),
@@ -91,9 +92,9 @@ def _inputs(sessions: Sequence[Mapping[str, Any]]) -> str:
     borrowed = sum("this session has none" in s["inputs"].get("T1w", {}).get("reason", "") for s in sessions)
     texts = _missing(sessions)
     if echoes:
-        texts.append(f"The T2*-weighted image was the mean of several echoes in {_count(echoes, 'session')}.")
+        texts.append(f"The T2*-weighted image was the mean of several echoes in {counted(echoes, 'session')}.")
     if borrowed:
-        texts.append(f"The T1w came from another session of the participant in {_count(borrowed, 'session')}.")
+        texts.append(f"The T1w came from another session of the participant in {counted(borrowed, 'session')}.")
     return " ".join(texts)
 
 
@@ -123,7 +124,7 @@ def _missing(sessions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return sentences on contrasts that sessions do not have, and what was done without them."""
     lacking = Counter(tuple(session.get("missing_contrasts") or ()) for session in sessions)
     texts = [
-        f"{_count(n, 'session')} had no {' and no '.join(missing)}: the network saw the other contrasts only, with "
+        f"{counted(n, 'session')} had no {' and no '.join(missing)}: the network saw the other contrasts only, with "
         "zeros in place of what was missing."
         for missing, n in sorted(lacking.items())
         if missing
@@ -147,7 +148,7 @@ def _anatomy(sessions: Sequence[Mapping[str, Any]], versions: Mapping[str, str],
         "Intensities were standardised linearly to 0-100 inside the brain mask."
     )
     counts = {role: sum(role in (s.get("reused") or {}) for s in sessions) for role in _REUSE_WORDS}
-    reused = [f"{_REUSE_WORDS[role]} in {_count(n, 'session')}" for role, n in counts.items() if n]
+    reused = [f"{_REUSE_WORDS[role]} in {counted(n, 'session')}" for role, n in counts.items() if n]
     if reused:
         return f"{text} Existing results were reused: {', '.join(reused)}; all else was computed."
     return f"{text} Brain mask, tissues and regions were computed by mbseg-bids."
@@ -187,9 +188,9 @@ def _phase(sessions: Sequence[Mapping[str, Any]]) -> str:
         return ""
     used = sum(bool(((session.get("detection") or {}).get("phase") or {}).get("used")) for session in have)
     text = (
-        f"A phase image was found in {_count(len(have), 'session')} and used in {used} of them: a dipole was fitted to "
-        "the unwrapped phase about each candidate after removal of a polynomial background, its sign held against that "
-        "of veins and iron in the same scan. "
+        f"A phase image was found in {counted(len(have), 'session')} and used in {used} of them: a dipole was fitted "
+        "to the unwrapped phase about each candidate after removal of a polynomial background, its sign held against "
+        "that of veins and iron in the same scan. "
     )
     criteria = any(session["settings"]["detection"].get("reader_criteria") for session in have)
     return text + (
@@ -225,7 +226,3 @@ def _differences(sessions: Sequence[Mapping[str, Any]]) -> str:
                 "`logs/*_summary.json` each of them."
             )
     return ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

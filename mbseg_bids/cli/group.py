@@ -6,6 +6,7 @@ from mbseg_bids.bids.validation import check_distinct, check_writable
 from mbseg_bids.cli.environment import scratch_folders
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.errors import NothingSelectedError
+from mbseg_bids.wording import counted
 
 LOGGER = logging.getLogger("mbseg")
 
@@ -26,7 +27,7 @@ def run_group(request: Request) -> str:
             f"no finished session in {request.output_dir}", "run the participant level first, with the same folder"
         )
     if request.dry_run:
-        return f"dry run: the group tables would be made from {len(marks)} sessions"
+        return f"dry run: the group tables would be made from {counted(len(marks), 'session')}"
     check_distinct(request.output_dir, request.bids_dir)
     check_writable(request.output_dir, "output folder")
     with scratch_folders():
@@ -41,5 +42,4 @@ def run_group(request: Request) -> str:
             LOGGER.warning("model: %s", warning)
         if result.model.error is not None:
             raise result.model.error
-    number = f"{len(marks)} session{'' if len(marks) == 1 else 's'}"
-    return f"group tables of {number} are in {request.output_dir / 'phenotype'}"
+    return f"group tables of {counted(len(marks), 'session')} are in {request.output_dir / 'phenotype'}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mbseg_bids.errors import MbsegError, ParticipantFailedError
+from mbseg_bids.wording import counted
 
 STOPPED_CODE = 130
 """Exit code of sessions that a run stopped from outside has not finished."""
@@ -81,21 +82,16 @@ def ending(outcome: Outcome, verb: str = "done") -> str:
     earlier += f", {n_incomplete} of them without T1w or T2w" if n_incomplete else ""
     earlier += f", {n_finished} finished already" if n_finished else ""
     if not outcome.failed:
-        return f"{count(n_good)} {verb}{earlier}"
+        return f"{counted(n_good, 'session')} {verb}{earlier}"
     first = next(iter(outcome.failed.values()))
     others = len(outcome.failed) - 1
     if n_good + n_finished == 0 and len({type(error) for error in outcome.failed.values()}) == 1:
         what = first.what if others == 0 else f"{first.what}; and {others} more of the kind"
         raise type(first)(what, first.remedy)
     raise ParticipantFailedError(
-        f"{count(len(outcome.failed))} failed, {n_good} {verb}{earlier}; first failure: {first.what}",
+        f"{counted(len(outcome.failed), 'session')} failed, {n_good} {verb}{earlier}; first failure: {first.what}",
         f"{first.remedy}; all are listed above",
     )
-
-
-def count(number: int) -> str:
-    """Return a number of sessions in words."""
-    return f"{number} session" if number == 1 else f"{number} sessions"
 
 
 def warnings_of(summary: Mapping) -> int:

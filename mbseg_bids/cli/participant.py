@@ -17,7 +17,7 @@ from mbseg_bids.bids.files import remove_leftovers
 from mbseg_bids.bids.lock import SessionLock, is_held, output_mark, remove_stale, work_mark
 from mbseg_bids.bids.outputs import remove_session_files, write_dataset_files
 from mbseg_bids.cli.environment import prepare_folders, scratch_folders
-from mbseg_bids.cli.outcome import Outcome, count, ending, microbleeds_of, warnings_of
+from mbseg_bids.cli.outcome import Outcome, ending, microbleeds_of, warnings_of
 from mbseg_bids.cli.parser import Request
 from mbseg_bids.cli.planning import SessionPlan, describe, plan_sessions
 from mbseg_bids.cli.preflight import check_model
@@ -25,6 +25,7 @@ from mbseg_bids.cli.runlog import RunLog
 from mbseg_bids.cli.terminal import live_lines
 from mbseg_bids.errors import CannotWriteError, MbsegError, NothingSelectedError, ParticipantFailedError, TemporaryError
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
+from mbseg_bids.wording import counted
 
 if TYPE_CHECKING:
     from mbseg_bids.workflows.execution import NodeFailure
@@ -59,7 +60,7 @@ def run_participant(request: Request) -> str:
         settings=request.settings.inputs,
         database_dir=request.database_dir,
     )
-    LOGGER.info("checking the images of %s", count(len(found)))
+    LOGGER.info("checking the images of %s", counted(len(found), "session"))
     sessions = inputs.check_sessions(found, request.bids_dir, n_threads=request.settings.execution.n_procs)
     plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
@@ -218,7 +219,7 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
     )
     if request.settings.execution.write_graph:
         write_graph(workflow, request.output_dir / "logs" / f"{log.stem}_workflow")
-    LOGGER.info("computing %s", count(len(plans)))
+    LOGGER.info("computing %s", counted(len(plans), "session"))
     by_workflow = {session_workflow_name(plan.session): plan.session.label for plan in plans}
     seconds: dict[str, float] = {}
     failed: dict[str, MbsegError] = {}
@@ -301,7 +302,7 @@ def _reports_only(request: Request) -> str:
         failed = make_reports(request.output_dir, wanted)
     if failed:
         raise ParticipantFailedError(next(iter(failed.values())).what, "see the log")
-    return f"{len(wanted)} reports made in {request.output_dir}"
+    return f"{counted(len(wanted), 'report')} made in {request.output_dir}"
 
 
 def clean_work(work_dir: Path) -> None:

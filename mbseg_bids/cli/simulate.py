@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mbseg_bids.wording import counted
+
 GEOMETRIES = {
     "1x1x3": (1.0, 1.0, 3.0),
     "1x1x2": (1.0, 1.0, 2.0),
@@ -118,5 +120,5 @@ def run(args: argparse.Namespace) -> int:
     made = write_dataset(args.output, labelmaps, plan, grey_white=grey_white)
     for row in made.to_dict("records"):
         visit = " ".join(part for part in (row["participant_id"], row["session_id"]) if isinstance(part, str))
-        print(f"{visit}: {row['n_microbleeds']} microbleeds to be seen")
+        print(f"{visit}: {counted(row['n_microbleeds'], 'microbleed')} to be seen")
     return 0

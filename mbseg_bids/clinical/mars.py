@@ -13,6 +13,7 @@ from typing import Any
 from mbseg_bids.clinical.pattern import DEEP, INFRATENTORIAL, LOBAR, distribution_pattern
 from mbseg_bids.imaging.labels import UNASSIGNED
 from mbseg_bids.imaging.place_labels import PLACE_LABELS, split_label
+from mbseg_bids.wording import counted
 
 LOCATION_OF_PLACE: dict[str, str] = {
     **dict.fromkeys(("frontal", "parietal", "temporal", "occipital", "insula"), LOBAR),
@@ -114,12 +115,16 @@ class HaemorrhagicPart:
     def sentence(self) -> str:
         """One sentence for a report."""
         if self.unplaced:
-            return f"{_counted(self.unplaced, '')} in no known place: whether lobar ones are alone is not known."
+            return (
+                f"{counted(self.unplaced, 'microbleed')} in no known place: whether lobar ones are alone is not known."
+            )
         if self.deep:
-            deep = _counted(self.deep, "deep or brainstem ")
+            deep = counted(self.deep, "deep or brainstem microbleed")
             return f"{deep}: the criteria's strictly lobar pattern is not there."
         if self.lobar >= 2:
-            return f"{_counted(self.lobar, 'strictly lobar ')}, none deep: as many (two) as the criteria ask for."
+            return (
+                f"{counted(self.lobar, 'strictly lobar microbleed')}, none deep: as many (two) as the criteria ask for."
+            )
         if self.lobar:
             return "1 strictly lobar microbleed, none deep: alone fewer than the two that the criteria ask for."
         return "No lobar microbleed."
@@ -162,10 +167,6 @@ def _as_regions(counts: Mapping[str, int]) -> dict[str, int]:
         region = stand_ins.get(place) or of_location.get(LOCATION_OF_PLACE.get(place, ""), UNASSIGNED)
         regions[region] += number
     return regions
-
-
-def _counted(number: int, kind: str) -> str:
-    return f"{number} {kind}microbleed{'' if number == 1 else 's'}"
 
 
 def _names(lesions: Sequence[PlacedLesion]) -> str:

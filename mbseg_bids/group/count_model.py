@@ -21,6 +21,7 @@ from mbseg_bids.group.models import (
     fit_zero_inflated,
 )
 from mbseg_bids.group.regional import Regions, fit_regions
+from mbseg_bids.wording import counted
 
 FEW_CLUSTERS = 40
 """Participants below which clustered standard errors are too small (Cameron and Miller 2015 speak of 20 to 50)."""
@@ -127,7 +128,7 @@ def _session_notes(selection: Selection, request: ModelRequest) -> list[str]:
         return [f"All {n} usable sessions; standard errors are clustered by participant."]
     which = f"session ses-{request.session}" if request.session else "first usable session"
     others = selection.n_other_sessions
-    left = f"; {others} other session{'' if others == 1 else 's'} not used" if others else ""
+    left = f"; {counted(others, 'other session')} not used" if others else ""
     return [f"One row a participant, the {which}: {n} rows{left}."]
 
 

@@ -12,6 +12,7 @@ from mbseg_bids.bids.outputs import thumbnail_path
 from mbseg_bids.group.page import STATUS_WORDS, concern, link_to, name_of, reasons
 from mbseg_bids.group.rows import COMPLETE, FAILED
 from mbseg_bids.reports.individual import DISCLAIMER, environment
+from mbseg_bids.wording import counted
 
 LARGEST_THUMBNAIL = 200_000
 """Bytes; a larger file is none of ours."""
@@ -51,7 +52,7 @@ def _entry(row: Mapping[str, Any], reports: Collection[str], output_dir: Path) -
         said.insert(0, STATUS_WORDS[row["status"]])
     warnings = int(row.get("n_warnings") or 0)
     if warnings:
-        said.append(f"{warnings} warning{'' if warnings == 1 else 's'}")
+        said.append(counted(warnings, "warning"))
     failed = row.get("registration_passed") is False or row["status"] == FAILED
     return Entry(
         name=name_of(row),

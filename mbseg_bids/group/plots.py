@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from mbseg_bids.reports.session_files import number
+from mbseg_bids.wording import counted
 
 AGE_COLUMNS = ("age", "age_years", "age_at_scan")
 SCANNER_COLUMNS = ("participants_scanner", "sessions_scanner", "scanner")
@@ -59,7 +60,7 @@ def by_age(points: Sequence[tuple[float, int]]) -> Markup:
     marks = [_label(x(years), HEIGHT - _BOTTOM + 14, f"{years:.0f}") for years in range(int(low), int(high) + 1, 10)]
     marks.append(_label((WIDTH + _LEFT) / 2, HEIGHT - 8, "age, years"))
     dots = [_dot(x(years), _y(count, most), f"{years:g} years, {count}") for years, count in points]
-    return _frame([*marks, *dots], most, f"Number of microbleeds of {len(points)} sessions over age")
+    return _frame([*marks, *dots], most, f"Number of microbleeds of {counted(len(points), 'session')} over age")
 
 
 def by_group(groups: Mapping[str, Sequence[int]]) -> Markup:

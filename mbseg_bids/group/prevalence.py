@@ -16,6 +16,7 @@ from mbseg_bids.imaging.template import TEMPLATES
 from mbseg_bids.reports.figures import PLANE_NAMES, Layer, encode_image, picture, plane_marks, to_plane
 from mbseg_bids.reports.glass import PLANES, centroids, glass_planes, template_brain
 from mbseg_bids.reports.session_files import SessionFiles, SessionKey
+from mbseg_bids.wording import counted
 
 REACH_MM = 5.0
 """How near to the line of sight a microbleed must lie to be seen there in the picture; the map itself is by voxel."""
@@ -141,7 +142,7 @@ def _view(found: Prevalence, seen: npt.NDArray, axis: int, largest: float) -> Ma
         Layer("smooth", image=encode_image(_heat(part))),
         Layer("brain", path=plane.outline),
     ]
-    alt = f"{PLANE_NAMES[axis]} view of where microbleeds lie, {len(found.voxels)} participants"
+    alt = f"{PLANE_NAMES[axis]} view of where microbleeds lie, {counted(len(found.voxels), 'participant')}"
     return picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis))
 
 

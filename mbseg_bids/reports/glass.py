@@ -25,6 +25,7 @@ from mbseg_bids.reports.figures import (
 from mbseg_bids.reports.gallery import Card
 from mbseg_bids.reports.images import SessionImages
 from mbseg_bids.reports.session_files import SessionFiles
+from mbseg_bids.wording import counted
 
 PLANES = (0, 1, 2)
 
@@ -172,7 +173,7 @@ def _draw(
             f'<text class="ring-number" x="{x + card.radius * 0.8 + 0.8:.4g}" y="{y - card.radius * 0.8:.4g}">'
             f"{card.label}</text></a>"
         )
-    alt = f"{PLANE_NAMES[axis]} projection of {on} with {len(rings)} lesions"
+    alt = f"{PLANE_NAMES[axis]} projection of {on} with {counted(len(rings), 'lesion')}"
     return picture(layers, plane.shape, plane.pixel, alt, plane_marks(axis), "".join(rings))
 
 

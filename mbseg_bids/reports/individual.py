@@ -50,6 +50,7 @@ from mbseg_bids.reports.session_files import (
     number,
     one_line,
 )
+from mbseg_bids.wording import counted
 
 DISCLAIMER = "Research software. Not a medical device; not for diagnosis or treatment decisions."
 SIZE_LIMIT = 15_000_000
@@ -278,12 +279,12 @@ def _compare(
         drawn = _labels(images.lesions)
         if drawn != listed:
             files.note(
-                f"The lesion table lists {len(listed)} lesions, its label image holds {len(drawn)}; "
+                f"The lesion table lists {counted(len(listed), 'lesion')}, its label image holds {len(drawn)}; "
                 f"{len(drawn ^ listed)} do not match."
             )
-    counted = number(mapping(summary.get("detection")).get("n_lesions"))
-    if counted is not None and counted != len(rows):
-        files.note(f"The summary counts {counted:.0f} lesions, the lesion table lists {len(rows)}.")
+    said = number(mapping(summary.get("detection")).get("n_lesions"))
+    if said is not None and said != len(rows):
+        files.note(f"The summary counts {counted(int(said), 'lesion')}, the lesion table lists {len(rows)}.")
 
 
 def _labels(labels: npt.NDArray) -> set[int]:

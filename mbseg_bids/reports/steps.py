@@ -6,6 +6,7 @@ from typing import Any
 
 from mbseg_bids.reports.facts import mapping, short_path
 from mbseg_bids.reports.session_files import number
+from mbseg_bids.wording import readable
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,6 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else short_path(value)
-
-
-def readable(name: str) -> str:
-    """Return a dotted name in words: ``detection.ratio_threshold_deep_gm`` is detection, ratio threshold deep GM."""
-    plain = name.replace(".", ", ").replace("_", " ")
-    capitals = {"gm": "GM", "wm": "WM", "csf": "CSF", "t2star": "T2*", "t2starw": "T2*", "t1w": "T1w", "t2w": "T2w"}
-    return " ".join(capitals.get(word.lower(), word) for word in plain.split(" "))
 
 
 def _leaves(table: Mapping[str, Any], start: str = "") -> Iterable[tuple[str, Any]]:

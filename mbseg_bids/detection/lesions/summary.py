@@ -76,7 +76,9 @@ def _warnings(
     elif lesions.empty:
         reasons = candidates["reason"].value_counts()
         listed = ", ".join(f"{n} by {reason}" for reason, n in sorted(reasons.items()))
-        warnings.append(f"No lesion: all {len(candidates)} candidates were rejected ({listed}).")
+        n = len(candidates)
+        which = "the only candidate was" if n == 1 else f"all {n} candidates were"
+        warnings.append(f"No lesion: {which} rejected ({listed}).")
     if not search["exhaustive"] and search["n_mask_voxels"] > LARGE_SEARCH * brain:
         warnings.append(
             f"{search['n_mask_voxels'] / brain:.0%} of the brain is dark against its surroundings (usually < 15 %): "
