@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from mbseg_bids.cli.runlog import TerminalFilter
+from mbseg_bids.wording import readable
 
 USUAL_SECONDS = {
     "prepare_t1w": 50.0,
@@ -180,16 +181,22 @@ class LiveLines:
 
 
 def _state(session: _Session, now: float) -> str:
-    """Return where a session is, such as ``step 9 of 12: detection classify 40 %, 3:10, about 2 min left``."""
-    names = [f"{step} {100 * part:.0f} %" if part else step for step, (_, part) in session.running.items()]
+    """Return where a session is, such as ``step 9 of 12, 3:10 gone, about 2 min left: classify 40 %``."""
     number = min(len(session.ended) + 1, len(session.steps))
-    place = f"step {number} of {len(session.steps)}: {', '.join(names) or 'waiting'}"
-    elapsed = now - session.begun
-    words = [place, f"{elapsed // 60:.0f}:{elapsed % 60:02.0f}"]
+    elapsed = int(now - session.begun)
+    words = [f"step {number} of {len(session.steps)}", f"{elapsed // 60}:{elapsed % 60:02d} gone"]
     left = _time_left(session, now)
     if left is not None:
         words.append("less than a minute left" if left < 60 else f"about {left / 60:.0f} min left")
-    return ", ".join(words)
+    names = [
+        f"{_name(step)} {100 * part:.0f} %" if part else _name(step) for step, (_, part) in session.running.items()
+    ]
+    return f"{', '.join(words)}: {', '.join(names) or 'waiting'}"
+
+
+def _name(step: str) -> str:
+    """Return a step in words; the part of the graph that it is in says little, and a terminal may be narrow."""
+    return readable(step.removeprefix("anatomy ").removeprefix("detection "))
 
 
 def _time_left(session: _Session, now: float) -> float | None:

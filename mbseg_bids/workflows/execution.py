@@ -59,10 +59,22 @@ def configure_nipype(execution: ExecutionSettings, crash_dir: Path) -> None:
     config.resource_monitor = execution.resource_monitor  # also off again, for a second run in the same process
 
 
-def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> tuple[str, dict[str, Any]]:
+def plugin_of(
+    execution: ExecutionSettings, plugin_file: Path | None = None, *, apart: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Return the nipype plugin and its arguments.
 
     Processes are started by a fork server: forking a process that has loaded torch can hang its children.
+
+    Parameters
+    ----------
+    execution
+        Number of processes, memory, device.
+    plugin_file
+        Names another plugin.
+    apart
+        Whether a single process is to be another than this one. Greedy holds the interpreter for minutes: meanwhile
+        this process could draw no line and hear no signal.
 
     Raises
     ------
@@ -71,7 +83,7 @@ def plugin_of(execution: ExecutionSettings, plugin_file: Path | None = None) -> 
     """
     if plugin_file is not None:
         return _read_plugin(plugin_file)
-    if execution.n_procs == 1:
+    if execution.n_procs == 1 and not apart:
         return "Linear", {}
     arguments: dict[str, Any] = {
         "n_procs": execution.n_procs,
@@ -109,11 +121,12 @@ def run_workflow(
         Filled with the time from the first step to the end of the last, by name of the workflow of a session; also
         where the run is stopped.
     watch
-        Is told of each step that starts, comes some way, or ends.
+        Is told of each step that starts, comes some way, or ends; then no step runs in this process, which a step
+        could stop for minutes.
     """
     crash_dir.mkdir(parents=True, exist_ok=True)
     workflow.config["execution"] = {"crashdump_dir": str(crash_dir)}
-    plugin, arguments = plugin_of(execution, plugin_file)
+    plugin, arguments = plugin_of(execution, plugin_file, apart=watch is not None)
     # The resource monitor writes its samples where the process stands; without it nothing depends on that.
     stand = contextlib.chdir(crash_dir) if execution.resource_monitor else contextlib.nullcontext()
     with stand, _Stop() as stop, Account(crash_dir, watch, here=plugin == "Linear") as account:

@@ -49,18 +49,18 @@ def test_a_session_shows_its_step_number_time_and_time_left(clock):
     lines = LiveLines(Terminal(), STEPS, clock)
     assert lines.text() == ["0 of 2 sessions computed"]
     lines.tell(StepEvent("sub-01", "anatomy prepare_t1w", "start"))
-    assert lines.text()[0] == "sub-01  step 1 of 3: anatomy prepare_t1w, 0:00"
+    assert lines.text()[0] == "sub-01  step 1 of 3, 0:00 gone: prepare T1w"
     clock.now = 50
     lines.tell(StepEvent("sub-01", "anatomy prepare_t1w", "end"))
     lines.tell(StepEvent("sub-01", "anatomy register_template", "start"))
     clock.now = 160
     # 50 + 110 of 50 + 220 + 60 usual seconds took 160: 170 more
-    assert lines.text()[0] == "sub-01  step 2 of 3: anatomy register_template, 2:40, about 3 min left"
+    assert lines.text()[0] == "sub-01  step 2 of 3, 2:40 gone, about 3 min left: register template"
     clock.now = 270
     lines.tell(StepEvent("sub-01", "anatomy register_template", "end"))
     lines.tell(StepEvent("sub-01", "detection classify", "start"))
     lines.tell(StepEvent("sub-01", "detection classify", "part", 0.5))
-    assert lines.text()[0] == "sub-01  step 3 of 3: detection classify 50 %, 4:30, less than a minute left"
+    assert lines.text()[0] == "sub-01  step 3 of 3, 4:30 gone, less than a minute left: classify 50 %"
     lines.tell(StepEvent("sub-01", "detection classify", "end"))
     assert lines.text() == ["1 of 2 sessions computed"]
 

@@ -58,6 +58,8 @@ def test_text_without_an_exception_still_gives_a_line():
 
 def test_plugins():
     assert plugin_of(ExecutionSettings(n_procs=1)) == ("Linear", {})
+    name, arguments = plugin_of(ExecutionSettings(n_procs=1), apart=True)  # while lines are drawn
+    assert (name, arguments["n_procs"]) == ("MultiProc", 1)
     name, arguments = plugin_of(ExecutionSettings(n_procs=3, mem_gb=5))
     assert name == "MultiProc"
     assert arguments["n_procs"] == 3
