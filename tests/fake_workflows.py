@@ -3,6 +3,7 @@
 The interfaces are found by name in worker processes, so they live in a module of their own.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -62,7 +63,7 @@ _DetectionOutputs = _outputs("_DetectionOutputs", detection.OUTPUTS)
 
 class FakeAnatomy(SimpleInterface):
     """Fail on a T2* brighter than 1000 (as on bad data), 10,000 (as by a bug); be killed on one
-    brighter than 100,000."""
+    brighter than 100,000. On one brighter than 500 hold the interpreter for 5 s, as Greedy does for minutes."""
 
     input_spec = _AnatomyInputs
     output_spec = _AnatomyOutputs
@@ -75,6 +76,8 @@ class FakeAnatomy(SimpleInterface):
             raise ZeroDivisionError("float division by zero")
         if data.mean() > 1_000:
             raise UnreadableDataError("the T2* image is too bright", "scan again")
+        if data.mean() > 500:
+            ctypes.PyDLL(None).sleep(5)
         files = {}
         for name in anatomy.OUTPUTS:
             if name.endswith("_to_t2star"):

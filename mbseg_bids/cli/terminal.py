@@ -79,7 +79,8 @@ def live_lines(steps: Callable[[], Mapping[str, Sequence[str]]]) -> Iterator[Cal
 class _Session:
     steps: Sequence[str]
     begun: float
-    ended: list[str] = field(default_factory=list)
+    ended: dict[str, float] = field(default_factory=dict)
+    """Seconds that a step took."""
     running: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Start, and part done, by step."""
 
@@ -130,8 +131,8 @@ class LiveLines:
                 start, _ = session.running.get(event.step, (now, 0.0))
                 session.running[event.step] = (start, event.part)
             else:
-                session.running.pop(event.step, None)
-                session.ended.append(event.step)
+                start, _ = session.running.pop(event.step, (now, 0.0))
+                session.ended[event.step] = now - start
 
     def text(self) -> list[str]:
         """Return the lines: those of the sessions at work, and one of all where there are several."""
@@ -202,8 +203,9 @@ def _name(step: str) -> str:
 def _time_left(session: _Session, now: float) -> float | None:
     """Return the seconds left, from those gone and the usual times of the steps; None while it is too early."""
     done = sum(_usual(step) for step in session.ended)
+    pace = sum(session.ended.values()) / done if done > 1 else 1.0  # above 1 on a machine slower than that of the demo
     for step, (start, part) in session.running.items():
-        done += _usual(step) * (part or min(0.9, (now - start) / _usual(step)))
+        done += _usual(step) * (part or min(0.9, (now - start) / (max(pace, 0.1) * _usual(step))))
     whole = sum(_usual(step) for step in session.steps)
     if done < EARLIEST_GUESS * whole:
         return None

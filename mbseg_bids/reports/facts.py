@@ -42,7 +42,7 @@ class RegistrationCheck:
         said = [f"similarity {_figure(self.similarity)}"]
         if self.advantage is not None:
             least = registration_check.MINIMUM_ADVANTAGE
-            said = [f"{said[0]}, {self.advantage:.0%} better than moved (passes from {least:.0%})"]
+            said = [f"{said[0]}, {100 * self.advantage:.0f} % better than moved (passes from {100 * least:.0f} %)"]
         return (*said, _marked("brain overlap", self.overlap, registration_check.MINIMUM_OVERLAP))
 
     @property

@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,21 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("HEAVY []\n")
     assert "usage: mbseg-bids" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("mbseg_bids", "--help"), ("mbseg_bids", "--version"), ("mbseg_bids.cli.workbench", "--help")],
+)
+def test_help_and_version_take_less_than_a_second(module, option):
+    """Of processor time: a busy machine takes nothing from it."""
+    code = f"import runpy, sys; sys.argv = ['x', {option!r}]; runpy.run_module({module!r}, run_name='__main__')"
+    if module.endswith("workbench"):
+        code = f"from {module} import main; main([{option!r}])"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 @pytest.mark.parametrize("option", ["--participant-label", "--participant_label"])

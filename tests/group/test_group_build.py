@@ -10,6 +10,7 @@ import pytest
 from fake_output import fake_arrays, fake_summary, lesion_rows, write_session
 from PIL import Image
 
+from mbseg_bids.clinical.burden import BURDEN_CLASSES
 from mbseg_bids.group import prevalence
 from mbseg_bids.group.build import build_group
 from mbseg_bids.group.columns import group_columns
@@ -448,6 +449,13 @@ def test_counts_are_plotted_by_age_and_scanner_where_these_are_known(tmp_path):
     assert page.count('class="dot"') == 3 + 2
     assert "71.5 years, 3" in page
     assert "1 without an age is left out" in page
+
+
+def test_the_bars_of_the_page_are_the_burden_classes(tmp_path):
+    write_session(tmp_path, "01", images=False)
+    page = build_group(tmp_path).page.read_text()
+    chart = page[page.index("Microbleeds per session") : page.index("Sessions of each burden class")]
+    assert re.findall(r"<th[^>]*>([^<]+)</th>", chart) == list(BURDEN_CLASSES)
 
 
 def test_index_has_the_worst_first_with_their_pictures(tmp_path):

@@ -246,6 +246,17 @@ def test_the_printed_report_begins_with_a_summary_of_one_page(browser, pages):
     browser.send("Emulation.setEmulatedMedia", media="")
 
 
+def test_what_is_many_prints_in_two_columns(browser, pages):
+    browser.open(pages / "sub-01.html")
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    browser.send("Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False)
+    tracks = "getComputedStyle(document.querySelector('.rejected')).gridTemplateColumns.split(' ').length"
+    browser.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert browser.evaluate(tracks) == 2
+    assert browser.evaluate("getComputedStyle(document.querySelector('.columns')).columnCount") == "2"
+    browser.send("Emulation.setEmulatedMedia", media="")
+
+
 def test_the_group_page_prints_in_landscape(browser, pages):
     browser.open(pages / "group.html")
     pdf = base64.b64decode(browser.send("Page.printToPDF", preferCSSPageSize=True)["data"])

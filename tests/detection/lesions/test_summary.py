@@ -50,6 +50,7 @@ def test_counts():
         ({"n_searched_voxels": 0, "n_positive_voxels": 0}, "No voxel searched"),
         ({"n_positive_voxels": 0, "highest_probability": 0.31}, "60 voxels searched, highest probability 0.310"),
         ({"candidates": [FAINT, FAINT]}, "all 2 candidates were rejected (2 by intensity_ratio)"),
+        ({"candidates": [FAINT]}, "the only candidate was rejected (1 by intensity_ratio)"),
         ({"lesions": [{}], "candidates": [KEPT, HUGE]}, "1 candidate(s) wider than 10 mm"),
         ({"lesions": [{}], "candidates": [KEPT], "n_mask_voxels": 400}, "40% of the brain is dark"),
         (
