@@ -189,10 +189,13 @@ def _state(session: _Session, now: float) -> str:
     left = _time_left(session, now)
     if left is not None:
         words.append("less than a minute left" if left < 60 else f"about {left / 60:.0f} min left")
-    names = [
-        f"{_name(step)} {100 * part:.0f} %" if part else _name(step) for step, (_, part) in session.running.items()
-    ]
+    names = [_name(step) + _shown(part) for step, (_, part) in session.running.items()]
     return f"{', '.join(words)}: {', '.join(names) or 'waiting'}"
+
+
+def _shown(part: float) -> str:
+    """Return how far a step has come; nothing where it has not said. What comes after its last number is not known."""
+    return "" if not part else f" {100 * part:.0f} %" if part < 1 else ", almost done"
 
 
 def _name(step: str) -> str:
@@ -205,7 +208,7 @@ def _time_left(session: _Session, now: float) -> float | None:
     done = sum(_usual(step) for step in session.ended)
     pace = sum(session.ended.values()) / done if done > 1 else 1.0  # above 1 on a machine slower than that of the demo
     for step, (start, part) in session.running.items():
-        done += _usual(step) * (part or min(0.9, (now - start) / (max(pace, 0.1) * _usual(step))))
+        done += _usual(step) * min(0.9, part or (now - start) / (max(pace, 0.1) * _usual(step)))
     whole = sum(_usual(step) for step in session.steps)
     if done < EARLIEST_GUESS * whole:
         return None

@@ -71,6 +71,8 @@ def test_a_session_shows_its_step_number_time_and_time_left(clock):
     lines.tell(StepEvent("sub-01", "detection classify", "start"))
     lines.tell(StepEvent("sub-01", "detection classify", "part", 0.5))
     assert lines.text()[0] == "sub-01  step 3 of 3, 4:30 gone, less than a minute left: classify 50 %"
+    lines.tell(StepEvent("sub-01", "detection classify", "part", 1.0))
+    assert lines.text()[0].endswith(": classify, almost done")  # it has later rounds, of which nobody knows the number
     lines.tell(StepEvent("sub-01", "detection classify", "end"))
     assert lines.text() == ["1 of 2 sessions computed"]
 
