@@ -130,12 +130,14 @@ def run_workflow(
     # The resource monitor writes its samples where the process stands; without it nothing depends on that.
     stand = contextlib.chdir(crash_dir) if execution.resource_monitor else contextlib.nullcontext()
     with stand, _Stop() as stop, Account(crash_dir, watch, here=plugin == "Linear") as account:
-        own = {"status_callback": Progress(stop, seconds, account), "messages_dir": str(crash_dir)}
+        progress = Progress(stop, seconds, account)
+        own = {"status_callback": progress, "messages_dir": str(crash_dir)}
         arguments = own | arguments
         runner = _resilient(plugin, arguments)
         try:
             workflow.run(plugin=runner, plugin_args=arguments)
         except KeyboardInterrupt:
+            progress.stopped()
             if hasattr(runner, "stop"):
                 runner.stop()
             raise
@@ -198,6 +200,12 @@ class Progress:
                 "done" if status == "end" else "failed",
                 seconds,
             )
+
+    def stopped(self) -> None:
+        """Count the time of the steps at work, which nobody will end."""
+        now = time.monotonic()
+        for whose in {".".join(name.split(".")[1:2]) for name in self._started}:
+            self._seconds[whose] = now - self._begun[whose]
 
 
 def _resilient(plugin: str, arguments: dict[str, Any]) -> Any:

@@ -1,10 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from mbseg_bids.errors import InputOutputError, MbsegError, TemporaryError, UnreadableDataError, UsageError
 from mbseg_bids.settings import ExecutionSettings
-from mbseg_bids.workflows.execution import error_from_text, plugin_of
+from mbseg_bids.workflows.execution import Progress, error_from_text, plugin_of
 
 NIPYPE = """\
 Node: mbseg_wf.sub_01_wf.anatomy_wf.work
@@ -75,3 +76,13 @@ def test_plugin_files_in_json_and_yaml(tmp_path):
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(UsageError, match="nipype plugin file"):
         plugin_of(ExecutionSettings(), tmp_path / "bad.json")
+
+
+def test_a_session_stopped_in_a_step_has_the_time_until_then(monkeypatch):
+    now, seconds = [100.0], {}
+    monkeypatch.setattr("mbseg_bids.workflows.execution.time.monotonic", lambda: now[0])
+    progress = Progress(SimpleNamespace(asked=False), seconds, SimpleNamespace(tell=lambda *_: None))
+    progress(SimpleNamespace(run_without_submitting=False, fullname="top_wf.sub_01_wf.a", name="a"), "start")
+    now[0] = 190.0
+    progress.stopped()
+    assert seconds == {"sub_01_wf": 90.0}
