@@ -33,11 +33,11 @@ def place():
 SIGNALLED = ("time_limit", "stopped_while_checking")
 """Cases that raise SIGTERM: not caught, it would end the process that runs the tests, so they get one of their own.
 
-In whole runs on two workers of xdist, workers were ended by it; why was not found. Alone in a fresh worker
-those of an interrupted training pass. There the tests run in the main thread, and nothing tried changed what the kernel does with SIGTERM
-(``/proc/self/status``): the imports of torch, OpenVINO, SimpleITK, Greedy, nipype and others, small computations with
-the first three, pools by fork and by fork server, half of this corpus. The App sets handlers in three places, each for
-a while, and puts back those it found.
+In whole runs on two workers of xdist, workers were ended by it; why was not found. Alone in a fresh worker those of an
+interrupted training pass. There the tests run in the main thread, and nothing tried changed what the kernel does with
+SIGTERM (``/proc/self/status``): the imports of torch, OpenVINO, SimpleITK, Greedy, nipype and others, small
+computations with the first three, pools by fork and by fork server, half of this corpus. The App sets handlers in three
+places, each for a while, and puts back those it found.
 """
 
 
