@@ -67,7 +67,8 @@ class Detector:
     second_look
         None where the settings are without.
     options
-        Of :func:`mbseg_bids.detection.network.classify.classifier`: device, number of threads.
+        Of :func:`mbseg_bids.detection.network.classify.classifier`: device, number of threads. Precision is that of a
+        run unless ``exact_from`` is among them.
     """
 
     model: nn.Module
@@ -85,7 +86,8 @@ class Detector:
     def __call__(self, stack: npt.NDArray[np.float32], head: Head) -> dict[str, Found]:
         """Return what is found in T2*, T2w, T1w, shape (3, I, J, K), with the steps of the run and without the last."""
         mask, seeds = search_region(stack[0], head.brain, head.tissue, head.spacing, self.settings)
-        ask: Callable = classifier(self.model, self.metadata, stack, **self.options)
+        options = {"exact_from": self.settings.followed, **self.options}
+        ask: Callable = classifier(self.model, self.metadata, stack, **options)
         probability, asked = search_outwards(mask, seeds, ask, self.settings.followed)
         found = {}
         for name, settings in variants(self.settings).items():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.evaluation.intervals import wilson_interval
 from mbseg_bids.planting.figure import curve_figure
 from mbseg_bids.planting.page import render_page
@@ -48,6 +49,11 @@ def test_every_column_is_described(result):
     for name, make in tables.items():
         assert list(make([result])) == list(columns(name))
         assert all(described["Description"] for described in columns(name).values())
+
+
+def test_whatever_rejects_a_candidate_is_among_what_loses_a_planted_one():
+    reasons = describe_columns("candidates")["reason"]["Levels"]
+    assert set(reasons) <= set(columns("planted")["lost_at"]["Levels"])
 
 
 def test_counts_and_intervals(result):
