@@ -24,6 +24,9 @@ TUNED = LesionNetworkSettings(epochs=4, learning_rate=6e-4)
 """From random weights; on from trained ones."""
 MEMBERS = (0, 1, 2, 3)
 """Seeds of the networks that answer together."""
+KEPT = 2
+"""So many of the networks to go on from stay in the ensemble beside as many that went on: those saw more scans, these
+wider ones, and the mean of both ranks candidates of either kind as well as the better one."""
 
 
 def sample_scan(work: Path, network: Path, scan: LabelledScan, name: str, seed: list[int]) -> None:
@@ -47,25 +50,26 @@ def sample_plan(work: Path, network: Path, plan: ScanPlan) -> None:
 def train(work: Path, initial: Path | None, device: torch.device, share: float) -> None:
     """Train the members, put them together, and write what they were trained with.
 
-    ``initial`` holds networks to go on from, one for each member or fewer; ``share`` of the epochs.
+    ``initial`` holds at least :data:`KEPT` networks to go on from, which stay members; ``share`` of the epochs.
     """
     path = work / NETWORK_FILE
     if path.is_file():
         return
     settings = TUNED if initial else FRESH
     settings = replace(settings, epochs=settings.epochs * share)
-    before = list(load_lesion_networks(initial, sha256(initial)).members) if initial else []
+    before = list(load_lesion_networks(initial, sha256(initial)).members)[:KEPT] if initial else []
+    seeds = MEMBERS[: len(before)] if before else MEMBERS
     scans = sorted((work / "neighbourhoods").glob("*.npz"))
     examples = load_neighbourhoods(scans)
     members, losses = [], []
-    for seed in MEMBERS:
+    for seed in seeds:
         own = work / f"{path.stem}-{seed}.safetensors"
         log: list[dict[str, float]] = []
         if own.is_file():
             facts = read_facts(own)
             members.append(load_lesion_networks(own, facts["sha256"]).members[0])
         else:
-            start = before[seed % len(before)] if before else None
+            start = before[seed] if before else None
             member = train_lesion_network(
                 *(examples, replace(settings, seed=seed), partial(_report, seed, log)), initial=start, device=device
             )
@@ -73,10 +77,10 @@ def train(work: Path, initial: Path | None, device: torch.device, share: float) 
             members.append(member)
             facts = {"loss": log}
         losses.append(facts["loss"][-1] if facts["loss"] else {})
-    about = {"settings": asdict(settings), "scans": len(scans), "examples": len(examples), "members": list(MEMBERS)}
+    about = {"settings": asdict(settings), "scans": len(scans), "examples": len(examples), "members": list(seeds)}
     about |= {"microbleeds": int(examples.is_microbleed.sum()), "loss": losses}
-    about["before"] = sha256(initial) if initial else ""
-    about["sha256"] = save_lesion_networks(path, members)
+    about |= {"before": sha256(initial) if initial else "", "kept": len(before)}
+    about["sha256"] = save_lesion_networks(path, [*before, *members])
     write_facts(path, about)
 
 

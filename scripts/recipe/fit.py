@@ -24,12 +24,12 @@ from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_se
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
-from recipe.plans import SETTINGS
+from recipe.plans import FIRST_NARROW, SETTINGS
 
 LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
 
-PARTS = ("look", "val", "real")
+WORLDS = WIDE, NARROW, REAL = "simulated, whole breadth", "simulated, narrow breadth", "planted in real scans"
 FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the second look."""
 
@@ -150,21 +150,29 @@ def fit(
     ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
     """
     truth = table["is_microbleed"].to_numpy(bool)
-    of_parts = {part: sum(s for name, s in shares.items() if name.split("_")[0] == part) for part in PARTS}
-    n_scans = of_parts["look"] + of_parts["real"]
+    brains: dict[str, float] = dict.fromkeys(WORLDS, 0.0)
+    for name, part in shares.items():
+        brains[world_of(name)] += part
+    n_scans = sum(part for name, part in shares.items() if not name.startswith("val"))
     model, out_of_fold = fit_second_look(
         *(table, truth, table["group"].to_numpy()), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans, names=names
     )
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
     rows = pd.concat([table, unseen])
-    world = rows["scan"].str.startswith("real").map({True: "real backgrounds", False: "simulated"}).to_numpy()
+    world = rows["scan"].map(world_of).to_numpy()
     truth, figures = rows["is_microbleed"].to_numpy(bool), {}
-    brains = {"simulated": of_parts["look"] + of_parts["val"], "real backgrounds": of_parts["real"]}
     for name in np.unique(world):
         own = world == name
         figures[str(name)] = at_thresholds(probability[own], truth[own], brains[str(name)])
     print("curves:", len(names), json.dumps(figures), "log loss", model.training["log_loss"], flush=True)
     return model, figures
+
+
+def world_of(name: str) -> str:
+    """Return which of :data:`WORLDS` a scan is of, by its name."""
+    if name.startswith("real"):
+        return REAL
+    return NARROW if int(name.split("_")[2]) >= FIRST_NARROW else WIDE
 
 
 def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -25,6 +25,9 @@ GEOMETRIES = ((1.0, 1.0, 1.0), (1.0, 1.0, 3.0), (0.5, 0.5, 4.0), (1.0, 1.0, 5.5)
 FINEST = (1.0, 1.0, 1.0)
 """No scan without microbleeds has these voxels: it would take as long as all the others."""
 
+FIRST_NARROW = 500
+"""Seed of the first scan of the narrow breadth."""
+
 EVEN_SHARES = {CORTICAL_GM: 0.34, DEEP_GM: 0.22, CEREBRAL_WM: 0.24, CEREBELLAR_GM: 0.07, CEREBELLAR_WM: 0.06}
 EVEN_SHARES[BRAINSTEM] = 0.07
 """Of microbleeds by region, in half of the training scans: where they are rare is learned too."""
@@ -41,8 +44,9 @@ class Scale:
     ----------
     train
         Patches and neighbourhoods are cut from these.
-    look
-        Whole scans that the second look is fitted to.
+    look, narrow
+        Whole scans that the second look is fitted to: of the whole breadth of the simulator, and of the narrow one
+        whose scans look like good scans of people.
     training, validation, test
         Which anatomies.
     geometries
@@ -51,6 +55,7 @@ class Scale:
 
     train: int
     look: int
+    narrow: int
     training: tuple[int, ...] = TRAINING
     validation: tuple[int, ...] = VALIDATION
     test: tuple[int, ...] = TEST
@@ -58,9 +63,9 @@ class Scale:
 
 
 SCALES = {
-    "toy": Scale(1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
-    "cpu": Scale(5, 3),
-    "gpu": Scale(45, 5),
+    "toy": Scale(1, 1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
+    "cpu": Scale(5, 2, 2),
+    "gpu": Scale(45, 5, 5),
 }
 """By the name of what computes; ``toy`` tries every step in minutes and is worth nothing else."""
 
@@ -79,6 +84,11 @@ class ScanPlan:
         Microbleeds, visible or not.
     spacing
         mm; drawn where None.
+    narrow
+        Simulated in the narrow breadth, as all test scans are: their figures can be compared with those of weights
+        before the whole breadth was there.
+    even_shares
+        Whether microbleeds are spread over regions by :data:`EVEN_SHARES`; drawn where None.
     """
 
     part: str
@@ -86,6 +96,8 @@ class ScanPlan:
     seed: int
     n_lesions: int
     spacing: tuple[float, float, float] | None = None
+    narrow: bool = False
+    even_shares: bool | None = None
 
     @property
     def name(self) -> str:
@@ -117,6 +129,13 @@ def _all_plans(scale: Scale) -> Iterator[ScanPlan]:
         for anatomy in scale.training:
             plan = ScanPlan("look", anatomy, seed, 0)
             yield replace(plan, n_lesions=int(plan.rng().choice([0, 8, 20, 40])))
+    for part, repetitions, anatomies in (("look", scale.narrow, scale.training), ("val", 2, scale.validation)):
+        for seed in range(FIRST_NARROW, FIRST_NARROW + repetitions):
+            for anatomy in anatomies:
+                plan = ScanPlan(part, anatomy, seed, 0, narrow=True)
+                rng = plan.rng()
+                n_lesions = int(rng.choice([10, 30, 50]))
+                yield replace(plan, n_lesions=n_lesions, even_shares=bool(rng.random() < 0.5))
     for seed, n_lesions in enumerate((0, 20, 40)):
         for anatomy in scale.validation:
             yield ScanPlan("val", anatomy, seed, n_lesions)
@@ -125,7 +144,7 @@ def _all_plans(scale: Scale) -> Iterator[ScanPlan]:
             if part == "free" and spacing == FINEST:
                 continue
             for anatomy in scale.test:
-                yield ScanPlan(part, anatomy, first + number, n_lesions, spacing)
+                yield ScanPlan(part, anatomy, first + number, n_lesions, spacing, narrow=True)
 
 
 def make_scan(labelmaps: Path, work: Path, plan: ScanPlan) -> None:
@@ -134,7 +153,10 @@ def make_scan(labelmaps: Path, work: Path, plan: ScanPlan) -> None:
         return
     rng = plan.rng()
     options: dict = {"n_lesions": plan.n_lesions}
-    if plan.part in ("train", "look"):
+    if plan.narrow:
+        options["wide"] = False
+        options["shares"] = EVEN_SHARES if plan.even_shares else REGION_SHARES
+    elif plan.part in ("train", "look"):
         options |= {"vary_contrast": bool(rng.random() < 0.6), "mimic_load": float(rng.choice([0.7, 1.0, 1.6]))}
         options["shares"] = EVEN_SHARES if rng.random() < 0.5 else REGION_SHARES
     if plan.spacing is not None:
