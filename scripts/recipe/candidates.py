@@ -18,7 +18,11 @@ from mbseg_bids.learning.candidates.neighbourhood_set import cut_neighbourhoods,
 from mbseg_bids.learning.candidates.network import LesionNetworkSettings, train_lesion_network
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan
 from recipe.plans import SETTINGS, ScanPlan, read_scan
+from recipe.real import plant_again
 
+FOLDER = "neighbourhoods"
+PLANTED_AGAIN = 3
+"""Times that further microbleeds are planted in each simulated training scan."""
 FRESH = LesionNetworkSettings(epochs=7)
 TUNED = LesionNetworkSettings(epochs=4, learning_rate=6e-4)
 """From random weights; on from trained ones."""
@@ -31,7 +35,7 @@ wider ones, and the mean of both ranks candidates of either kind as well as the 
 
 def sample_scan(work: Path, network: Path, scan: LabelledScan, name: str, seed: list[int]) -> None:
     """Cut the examples of a scan, the hard ones as the first network answers, unless they are there."""
-    path = work / "neighbourhoods" / f"{name}.npz"
+    path = work / FOLDER / f"{name}.npz"
     if path.is_file():
         return
     case = scan.as_case()
@@ -42,9 +46,15 @@ def sample_scan(work: Path, network: Path, scan: LabelledScan, name: str, seed: 
 
 
 def sample_plan(work: Path, network: Path, plan: ScanPlan) -> None:
-    """:func:`sample_scan` of a simulated scan."""
+    """:func:`sample_scan` of a simulated scan, and of the same with further microbleeds planted in it."""
     torch.set_num_threads(1)
-    sample_scan(work, network, read_scan(work, plan), plan.name, [plan.anatomy, plan.seed, 5])
+    scan = read_scan(work, plan)
+    sample_scan(work, network, scan, plan.name, [plan.anatomy, plan.seed, 5])
+    for repetition in range(PLANTED_AGAIN):
+        name, seed = f"{plan.name}_{repetition}", [plan.anatomy, plan.seed, 5, repetition]
+        if not (work / FOLDER / f"{name}.npz").is_file():
+            planted = plant_again(scan, np.random.default_rng([*seed, 1]))
+            sample_scan(work, network, planted, name, seed)
 
 
 def train(work: Path, initial: Path | None, device: torch.device, share: float) -> None:
@@ -59,7 +69,7 @@ def train(work: Path, initial: Path | None, device: torch.device, share: float) 
     settings = replace(settings, epochs=settings.epochs * share)
     before = list(load_lesion_networks(initial, sha256(initial)).members)[:KEPT] if initial else []
     seeds = MEMBERS[: len(before)] if before else MEMBERS
-    scans = sorted((work / "neighbourhoods").glob("*.npz"))
+    scans = sorted((work / FOLDER).glob("*.npz"))
     examples = load_neighbourhoods(scans)
     members, losses = [], []
     for seed in seeds:
