@@ -64,7 +64,7 @@ class Scale:
 
 SCALES = {
     "toy": Scale(1, 1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
-    "cpu": Scale(5, 2, 2),
+    "cpu": Scale(5, 2, 2, geometries=GEOMETRIES[1:]),
     "gpu": Scale(45, 5, 5),
 }
 """By the name of what computes; ``toy`` tries every step in minutes and is worth nothing else."""
