@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the patches and epochs that are shown for good")
     parser.add_argument("--initial", type=Path, help="weights of a whole network to go on from")
     parser.add_argument("--initial-look", type=Path, help="networks of the second look to go on from")
+    parser.add_argument("--initial-curves", type=Path, help="second look whose curves are kept, for few scans")
     parser.add_argument("--backgrounds", type=Path, help="output folder of mbseg-bids on real scans to plant in")
     parser.add_argument("--participants", nargs="+", default=[], help="of these, who may be trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -55,7 +56,7 @@ def _scans(args: argparse.Namespace) -> None:
 
 def _real(args: argparse.Namespace) -> None:
     if args.backgrounds is not None:
-        real.plant_scans(args.work, args.backgrounds, args.participants)
+        real.plant_scans(args.work, args.backgrounds, args.participants, SCALES[args.scale])
 
 
 def _patches(args: argparse.Namespace) -> None:
@@ -109,7 +110,7 @@ def _detect(args: argparse.Namespace) -> None:
 
 
 def _look(args: argparse.Namespace) -> None:
-    fit.look(args.work, _names(args, "look"), _names(args, "val"), network.NAME, args.jobs)
+    fit.look(args.work, _names(args, "look"), _names(args, "val"), network.NAME, args.jobs, args.initial_curves)
 
 
 def _test(args: argparse.Namespace) -> None:

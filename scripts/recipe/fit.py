@@ -16,10 +16,11 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook, read_second_look
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
-from mbseg_bids.detection.network.weights import load_weights
+from mbseg_bids.detection.network.weights import load_weights, sha256
+from mbseg_bids.learning.candidates.adjust import adjust_second_look
 from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_second_look
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
@@ -109,7 +110,7 @@ def code_hash() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(modules))).hexdigest()
 
 
-def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: int) -> None:
+def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: int, before: Path | None = None) -> None:
     """Fit the second look and put it into the package, with and without its networks' answer.
 
     Parameters
@@ -122,15 +123,18 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
         Name of the weights of the first network.
     jobs
         Processes.
+    before
+        A second look whose curves keep their shape: for few scans.
     """
     tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
     shares = {name: share(work, name) for name in (*fitted, *unseen)}
     alone, _ = fit(*tables, shares, [name for name in FEATURES if name != "neighbourhood"])
     (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
-    model, figures = fit(*tables, shares, list(FEATURES))
+    model, figures = fit(*tables, shares, list(FEATURES), read_second_look(before) if before else None)
     about = read_facts(work / NETWORK_FILE)
     facts = {
         **model.training,
+        "curves_of": sha256(before) if before else "",
         "scans": len(fitted),
         "slab_mm": SLAB_MM,
         "network": network,
@@ -143,7 +147,11 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
 
 
 def fit(
-    table: pd.DataFrame, unseen: pd.DataFrame, shares: Mapping[str, float], names: list[str]
+    table: pd.DataFrame,
+    unseen: pd.DataFrame,
+    shares: Mapping[str, float],
+    names: list[str],
+    before: SecondLook | None = None,
 ) -> tuple[SecondLook, dict[str, dict[str, float]]]:
     """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
 
@@ -154,17 +162,20 @@ def fit(
     for name, part in shares.items():
         brains[world_of(name)] += part
     n_scans = sum(part for name, part in shares.items() if not name.startswith("val"))
-    model, out_of_fold = fit_second_look(
-        *(table, truth, table["group"].to_numpy()), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans, names=names
-    )
+    rows = table, truth, table["group"].to_numpy()
+    prevalence = {"lesions_per_scan": LESIONS_PER_SCAN, "n_scans": n_scans}
+    if before is None:
+        model, out_of_fold = fit_second_look(*rows, names=names, **prevalence)
+    else:
+        model, out_of_fold = adjust_second_look(before, *rows, **prevalence)
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
-    rows = pd.concat([table, unseen])
-    world = rows["scan"].map(world_of).to_numpy()
-    truth, figures = rows["is_microbleed"].to_numpy(bool), {}
+    both = pd.concat([table, unseen])
+    world = both["scan"].map(world_of).to_numpy()
+    truth, figures = both["is_microbleed"].to_numpy(bool), {}
     for name in np.unique(world):
         own = world == name
         figures[str(name)] = at_thresholds(probability[own], truth[own], brains[str(name)])
-    print("curves:", len(names), json.dumps(figures), "log loss", model.training["log_loss"], flush=True)
+    print("curves:", len(names), json.dumps(figures), model.training, flush=True)
     return model, figures
 
 

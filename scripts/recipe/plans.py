@@ -47,6 +47,8 @@ class Scale:
     look, narrow
         Whole scans that the second look is fitted to: of the whole breadth of the simulator, and of the narrow one
         whose scans look like good scans of people.
+    planted_train, planted_look
+        Plantings in each real background, for training and for the second look.
     training, validation, test
         Which anatomies.
     geometries
@@ -56,6 +58,8 @@ class Scale:
     train: int
     look: int
     narrow: int
+    planted_train: int
+    planted_look: int
     training: tuple[int, ...] = TRAINING
     validation: tuple[int, ...] = VALIDATION
     test: tuple[int, ...] = TEST
@@ -63,9 +67,9 @@ class Scale:
 
 
 SCALES = {
-    "toy": Scale(1, 1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
-    "cpu": Scale(5, 2, 2, geometries=GEOMETRIES[1:]),
-    "gpu": Scale(45, 5, 5),
+    "toy": Scale(1, 1, 1, 1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
+    "cpu": Scale(5, 2, 2, 2, 2, geometries=GEOMETRIES[1:]),
+    "gpu": Scale(45, 5, 5, 8, 3),
 }
 """By the name of what computes; ``toy`` tries every step in minutes and is worth nothing else."""
 

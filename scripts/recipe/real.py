@@ -21,12 +21,12 @@ from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.mimics import IGNORED_MIMICS
 from mbseg_bids.simulation.rendering import render
 from recipe.output_scans import scans
-from recipe.plans import SETTINGS
+from recipe.plans import SETTINGS, Scale
 
 FIRST = 101
 """Number of the first real background among the anatomies."""
-REPETITIONS = {"train": range(0, 8), "look": range(100, 103)}
-"""Plantings in each background."""
+FIRST_LOOK = 100
+"""Number of the first planting that the second look is fitted to."""
 APART = 9.0
 """mm between planted microbleeds."""
 N_LESIONS = 25
@@ -41,12 +41,13 @@ class Background:
     regions: npt.NDArray[np.int32]
 
 
-def plant_scans(work: Path, output_dir: Path, participants: list[str]) -> None:
+def plant_scans(work: Path, output_dir: Path, participants: list[str], scale: Scale) -> None:
     """Plant microbleeds in the sessions of some participants of an output folder; write the scans."""
+    parts = {"train": range(scale.planted_train), "look": range(FIRST_LOOK, FIRST_LOOK + scale.planted_look)}
     chosen = [scan for scan in scans(output_dir) if scan.participant in participants]
     for number, scan in enumerate(chosen, start=FIRST):
         background = read(scan)
-        for part, repetitions in REPETITIONS.items():
+        for part, repetitions in parts.items():
             for repetition in repetitions:
                 name = f"real_{number}_{part}-{repetition:03d}"
                 if not (work / "scans" / f"{name}.npz").is_file():

@@ -1,0 +1,98 @@
+"""A second look carried over to other scans: its curves keep their shape, three numbers are fitted.
+
+To fit every curve anew takes hundreds of microbleeds; with fewer, the curves of an earlier fit to many scans rank
+candidates of new scans better than new ones do. What has to change with the scans, and with the networks that answer,
+is how much the curves weigh together, how much the networks' answer weighs, and where the log odds start.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
+
+NETWORKS = "neighbourhood"
+"""The feature that the networks of the second look give."""
+ENDS = (-CLIP_LOG_ODDS, CLIP_LOG_ODDS)
+
+
+def adjust_second_look(
+    model: SecondLook,
+    features: pd.DataFrame,
+    is_microbleed: npt.NDArray[np.bool_],
+    groups: npt.NDArray[np.integer],
+    *,
+    lesions_per_scan: float,
+    n_scans: float,
+) -> tuple[SecondLook, npt.NDArray[np.float64]]:
+    """Fit weight of the curves, slope of the networks' answer and intercept; the log odds stay a sum of curves.
+
+    Parameters
+    ----------
+    model
+        As fitted before; with a curve for :data:`NETWORKS`.
+    features
+        One row a candidate, with a column for each curve; NaN where not measured.
+    is_microbleed, groups
+        For each row: the truth, and whose scan it is; nobody is on both sides of a fold.
+    lesions_per_scan, n_scans
+        As in :func:`mbseg_bids.learning.candidates.classifier.fit_second_look`.
+
+    Returns
+    -------
+    The model, and for each row the probability by the fits of the folds that did not see its group.
+
+    Raises
+    ------
+    ValueError
+        If there are no microbleeds, nothing else, fewer than two groups, or the model asks no networks.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    truth = np.asarray(is_microbleed, bool)
+    if truth.all() or not truth.any() or len(np.unique(groups)) < 2:
+        raise ValueError("the second look needs microbleeds, mimics, and at least two groups")
+    if NETWORKS not in model.curves:
+        raise ValueError("this second look asks no networks")
+    answers = features[NETWORKS].to_numpy(float)
+    design = np.column_stack([log_odds(model, features), np.nan_to_num(answers)])
+    weights = np.where(truth, lesions_per_scan * n_scans / truth.sum(), 1.0)
+
+    def fit(rows: npt.NDArray[np.integer]) -> LogisticRegression:
+        regression = LogisticRegression(C=1.0, max_iter=2000, tol=1e-8)
+        return regression.fit(design[rows], truth[rows], sample_weight=weights[rows])
+
+    out_of_fold = np.empty(len(design))
+    for seen, unseen in GroupKFold(min(9, len(np.unique(groups)))).split(design, groups=groups):
+        out_of_fold[unseen] = fit(seen).predict_proba(design[unseen])[:, 1]
+    final = fit(np.arange(len(design)))
+    (weight, slope), start = final.coef_[0].tolist(), float(final.intercept_[0])
+    return _adjusted(model, weight, slope, start), out_of_fold
+
+
+def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the log odds of each row."""
+    columns = {name: features[name].to_numpy(float) for name in model.curves}
+    parts = [
+        np.where(np.isfinite(values), np.interp(np.nan_to_num(values), model.curves[name].at, curve.log_odds), 0.0)
+        for (name, values), curve in zip(columns.items(), model.curves.values(), strict=True)
+    ]
+    return model.intercept + np.sum(parts, axis=0)
+
+
+def _adjusted(model: SecondLook, weight: float, slope: float, start: float) -> SecondLook:
+    curves = {
+        name: Curve(curve.at, tuple(round(weight * value, 5) for value in curve.log_odds))
+        for name, curve in model.curves.items()
+    }
+    before = model.curves[NETWORKS]
+    at = tuple(sorted({*before.at, *ENDS}))
+    curves[NETWORKS] = Curve(at, tuple(round(weight * before(x) + slope * x, 5) for x in at))
+    training = {"weight_of_curves": round(weight, 5), "slope_of_networks": round(slope, 5)}
+    return replace(
+        model, intercept=round(start + weight * model.intercept, 5), curves=curves, training=training, ask=None
+    )
