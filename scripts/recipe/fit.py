@@ -161,13 +161,16 @@ def fit(
     brains: dict[str, float] = dict.fromkeys(WORLDS, 0.0)
     for name, part in shares.items():
         brains[world_of(name)] += part
-    n_scans = sum(part for name, part in shares.items() if not name.startswith("val"))
+    fitted = {name: part for name, part in shares.items() if not name.startswith("val")}
+    n_scans = sum(fitted.values())
     rows = table, truth, table["group"].to_numpy()
     prevalence = {"lesions_per_scan": LESIONS_PER_SCAN, "n_scans": n_scans}
     if before is None:
         model, out_of_fold = fit_second_look(*rows, names=names, **prevalence)
     else:
-        model, out_of_fold = adjust_second_look(before, *rows, **prevalence)
+        usual = table["scan"].map(world_of).to_numpy() != WIDE
+        n_usual = sum(part for name, part in fitted.items() if world_of(name) != WIDE)
+        model, out_of_fold = adjust_second_look(before, *rows, **prevalence, usual=(usual, n_usual))
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
     both = pd.concat([table, unseen])
     world = both["scan"].map(world_of).to_numpy()

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 
 from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
 from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
@@ -27,6 +28,7 @@ def adjust_second_look(
     *,
     lesions_per_scan: float,
     n_scans: float,
+    usual: tuple[npt.NDArray[np.bool_], float] | None = None,
 ) -> tuple[SecondLook, npt.NDArray[np.float64]]:
     """Fit weight of the curves, slope of the networks' answer and intercept; the log odds stay a sum of curves.
 
@@ -40,6 +42,10 @@ def adjust_second_look(
         For each row: the truth, and whose scan it is; nobody is on both sides of a fold.
     lesions_per_scan, n_scans
         As in :func:`mbseg_bids.learning.candidates.classifier.fit_second_look`.
+    usual
+        For each row, whether its scan is one as people have them; and how many such scans there are. Scans harder than
+        any show what to weigh, but not how rare a microbleed is among candidates: the intercept is such that of the
+        usual ones as many microbleeds are expected as there are. None: all are usual.
 
     Returns
     -------
@@ -60,18 +66,43 @@ def adjust_second_look(
         raise ValueError("this second look asks no networks")
     answers = features[NETWORKS].to_numpy(float)
     design = np.column_stack([log_odds(model, features), np.nan_to_num(answers)])
-    weights = np.where(truth, lesions_per_scan * n_scans / truth.sum(), 1.0)
+    weights = _weights(truth, lesions_per_scan * n_scans)
+    own, n_own = (np.ones(len(truth), bool), n_scans) if usual is None else usual
+    own_weights = np.zeros(len(truth))
+    own_weights[own] = _weights(truth[own], lesions_per_scan * n_own)
 
-    def fit(rows: npt.NDArray[np.integer]) -> LogisticRegression:
+    def fit(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Return weight, slope and intercept."""
         regression = LogisticRegression(C=1.0, max_iter=2000, tol=1e-8)
-        return regression.fit(design[rows], truth[rows], sample_weight=weights[rows])
+        coefficients = regression.fit(design[rows], truth[rows], sample_weight=weights[rows]).coef_[0]
+        rows = rows[own[rows]]
+        start = _start(design[rows] @ coefficients, truth[rows], own_weights[rows])
+        return np.array([*coefficients, start])
 
     out_of_fold = np.empty(len(design))
     for seen, unseen in GroupKFold(min(9, len(np.unique(groups)))).split(design, groups=groups):
-        out_of_fold[unseen] = fit(seen).predict_proba(design[unseen])[:, 1]
-    final = fit(np.arange(len(design)))
-    (weight, slope), start = final.coef_[0].tolist(), float(final.intercept_[0])
+        found = fit(seen)
+        out_of_fold[unseen] = expit(design[unseen] @ found[:2] + found[2])
+    weight, slope, start = fit(np.arange(len(design))).tolist()
     return _adjusted(model, weight, slope, start), out_of_fold
+
+
+def _weights(truth: npt.NDArray[np.bool_], microbleeds: float) -> npt.NDArray[np.float64]:
+    """Return what each row counts, so that microbleeds are as many together."""
+    return np.where(truth, microbleeds / max(1, truth.sum()), 1.0)
+
+
+def _start(rest: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]) -> float:
+    """Return the intercept at which the expected number of microbleeds is the true one."""
+    from scipy.optimize import brentq
+
+    def surplus(start: float) -> float:
+        return float(weights @ (expit(rest + start) - truth))
+
+    if not truth.any() or truth.all():
+        raise ValueError("the usual scans of a fold need microbleeds and mimics")
+    widest = float(np.abs(rest).max()) + 40
+    return float(brentq(surplus, -widest, widest))
 
 
 def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float64]:

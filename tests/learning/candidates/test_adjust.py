@@ -67,3 +67,16 @@ def test_what_cannot_be_fitted_is_named(rng):
     alone = SecondLook(0.0, {"contrast": BEFORE.curves["contrast"]})
     with pytest.raises(ValueError, match="no networks"):
         adjust_second_look(alone, features, truth, groups, **numbers)
+
+
+def test_how_rare_microbleeds_are_comes_from_the_usual_scans(rng):
+    usual, usual_truth, groups = scans(rng, 6_000, weight=0.5, slope=0.8, start=-1.0)
+    hard, hard_truth, _ = scans(rng, 6_000, weight=0.5, slope=0.8, start=-4.0)
+    features, truth = pd.concat([usual, hard]), np.concatenate([usual_truth, hard_truth])
+    which = np.repeat([True, False], 6_000)
+    numbers = {"lesions_per_scan": usual_truth.sum() / 5, "n_scans": 10, "usual": (which, 5.0)}
+    model, out_of_fold = adjust_second_look(BEFORE, features, truth, np.tile(groups, 2), **numbers)
+    expected = 1 / (1 + np.exp(-log_odds(model, usual)))
+    assert expected.sum() == pytest.approx(usual_truth.sum(), rel=1e-3)
+    assert out_of_fold[which].sum() == pytest.approx(usual_truth.sum(), rel=0.02)
+    assert out_of_fold[~which].sum() > 1.5 * hard_truth.sum()
