@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,7 @@ def train(work: Path, initial: Path | None, device: torch.device, share: float) 
             facts = read_facts(own)
             members.append(load_lesion_networks(own, facts["sha256"]).members[0])
         else:
-            start = before[seed] if before else None
+            start = deepcopy(before[seed]) if before else None  # training changes it in place
             member = train_lesion_network(
                 *(examples, replace(settings, seed=seed), partial(_report, seed, log)), initial=start, device=device
             )
