@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
 from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
+from mbseg_bids.learning.candidates.classifier import weighted_log_loss
 
 NETWORKS = "neighbourhood"
 """The feature that the networks of the second look give."""
@@ -84,7 +85,10 @@ def adjust_second_look(
         found = fit(seen)
         out_of_fold[unseen] = expit(design[unseen] @ found[:2] + found[2])
     weight, slope, start = fit(np.arange(len(design))).tolist()
-    return _adjusted(model, weight, slope, start), out_of_fold
+    facts = {"microbleeds": int(truth.sum()), "mimics": int((~truth).sum()), "lesions_per_scan": lesions_per_scan}
+    facts["log_loss"] = weighted_log_loss(truth, out_of_fold, weights)
+    adjusted = _adjusted(model, weight, slope, start)
+    return replace(adjusted, training={**adjusted.training, **facts}), out_of_fold
 
 
 def _weights(truth: npt.NDArray[np.bool_], microbleeds: float) -> npt.NDArray[np.float64]:

@@ -132,9 +132,9 @@ def fit_second_look(
         for seen, unseen in folds:
             probability[unseen] = fit(seen, strength).predict_proba(design[unseen])[:, 1]
         out_of_fold[strength] = probability
-    best = min(STRENGTHS, key=lambda strength: _log_loss(is_microbleed, out_of_fold[strength], weights))
+    best = min(STRENGTHS, key=lambda strength: weighted_log_loss(is_microbleed, out_of_fold[strength], weights))
     model = fit(np.arange(len(design)), best)
-    facts = {"penalty": best, "log_loss": _log_loss(is_microbleed, out_of_fold[best], weights)}
+    facts = {"penalty": best, "log_loss": weighted_log_loss(is_microbleed, out_of_fold[best], weights)}
     facts |= {"microbleeds": int(is_microbleed.sum()), "mimics": int((~is_microbleed).sum()), "scans": n_scans}
     facts["lesions_per_scan"] = lesions_per_scan
     return _to_curves(model, knots, features, weights, facts), out_of_fold[best]
@@ -172,6 +172,9 @@ def _to_curves(model, knots, features, weights, facts) -> SecondLook:
     return SecondLook(round(intercept, 5), curves, facts)
 
 
-def _log_loss(truth: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64], weights: npt.NDArray) -> float:
+def weighted_log_loss(
+    truth: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64], weights: npt.NDArray
+) -> float:
+    """Return the mean of the negative logarithm of the probability given to what is true, each row by its weight."""
     p = np.clip(np.where(truth, probability, 1 - probability), 1e-6, 1)
     return float(np.average(-np.log(p), weights=weights))
