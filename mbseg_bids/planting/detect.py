@@ -15,7 +15,7 @@ from mbseg_bids.detection.lesions.tables import Tabulated
 from mbseg_bids.detection.network.classify import classifier
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds
 from mbseg_bids.settings import DetectionSettings
 
 AS_RUN, WITHOUT_SECOND_LOOK = "as_run", "without_second_look"
@@ -86,7 +86,7 @@ class Detector:
         """Return what is found in T2*, T2w, T1w, shape (3, I, J, K), with the steps of the run and without the last."""
         mask, seeds = search_region(stack[0], head.brain, head.tissue, head.spacing, self.settings)
         ask: Callable = classifier(self.model, self.metadata, stack, **self.options)
-        probability, asked = search_outwards(mask, seeds, ask, self.settings.followed)
+        probability, asked = grow_from_seeds(mask, seeds, ask, self.settings.followed)
         found = {}
         for name, settings in variants(self.settings).items():
             result = segment_lesions(
