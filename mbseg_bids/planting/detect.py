@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.candidates.classifier import SecondLook, load_second_look
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, load_candidate_classifier
 from mbseg_bids.detection.lesions.native import tabulate_on_native_grid
 from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
 from mbseg_bids.detection.lesions.tables import Tabulated
@@ -73,14 +73,14 @@ class Detector:
     model: nn.Module
     metadata: WeightsMetadata
     settings: DetectionSettings
-    second_look: SecondLook | None
+    second_look: CandidateClassifier | None
     options: Mapping[str, Any]
 
     @classmethod
     def load(cls, settings: DetectionSettings, **options: Any) -> "Detector":
         """Load what the settings name."""
         model, metadata = load_weights(settings.weights, task="microbleed")
-        return cls(model, metadata, settings, load_second_look() if settings.second_look else None, options)
+        return cls(model, metadata, settings, load_candidate_classifier() if settings.second_look else None, options)
 
     def __call__(self, stack: npt.NDArray[np.float32], head: Head) -> dict[str, Found]:
         """Return what is found in T2*, T2w, T1w, shape (3, I, J, K), with the steps of the run and without the last."""

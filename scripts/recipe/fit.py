@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, CandidateClassifier
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.network.weights import load_weights
-from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_second_look
+from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
@@ -144,7 +144,7 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
 
 def fit(
     table: pd.DataFrame, unseen: pd.DataFrame, shares: Mapping[str, float], names: list[str]
-) -> tuple[SecondLook, dict[str, dict[str, float]]]:
+) -> tuple[CandidateClassifier, dict[str, dict[str, float]]]:
     """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
 
     ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
@@ -152,7 +152,7 @@ def fit(
     truth = table["is_microbleed"].to_numpy(bool)
     of_parts = {part: sum(s for name, s in shares.items() if name.split("_")[0] == part) for part in PARTS}
     n_scans = of_parts["look"] + of_parts["real"]
-    model, out_of_fold = fit_second_look(
+    model, out_of_fold = fit_candidate_classifier(
         *(table, truth, table["group"].to_numpy()), lesions_per_scan=LESIONS_PER_SCAN, n_scans=n_scans, names=names
     )
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
@@ -167,7 +167,7 @@ def fit(
     return model, figures
 
 
-def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+def judge(model: CandidateClassifier, table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of each row."""
     rows = table[list(model.curves)].to_dict("records")
     return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])
