@@ -1,4 +1,4 @@
-"""Make the weights that come with mbseg_bids, and the second look fitted to them, from nothing but label maps.
+"""Make the weights that come with mbseg_bids, and the candidate classifier fitted to them, from nothing but label maps.
 
     python scripts/make_weights.py LABELMAPS WORK --scale gpu --device cuda     # from random weights, on a GPU
     python scripts/make_weights.py LABELMAPS WORK --scale cpu --initial FILE    # on from a whole network
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--share", type=float, default=1.0, help="of the patches and epochs that are shown for good")
     parser.add_argument("--initial", type=Path, help="weights of a whole network to go on from")
-    parser.add_argument("--initial-look", type=Path, help="networks of the second look to go on from")
+    parser.add_argument("--initial-look", type=Path, help="networks of the candidate classifier to go on from")
     parser.add_argument("--initial-curves", type=Path, help="second look whose curves are kept, for few scans")
     parser.add_argument("--backgrounds", type=Path, help="output folder of mbseg-bids on real scans to plant in")
     parser.add_argument("--participants", nargs="+", default=[], help="of these, who may be trained on")

@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mbseg_bids.errors import MissingImageError, UnreadableDataError
+from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.evaluation.intervals import Bootstrap, pool
 from mbseg_bids.evaluation.lesion import MatchRule
 from mbseg_bids.evaluation.pairs import (
+    CANDIDATE_TABLE,
+    CANDIDATES,
     Lesions,
     ScanPair,
-    check_grids,
     crop_to_lesions,
     pair_trees,
     read_image,
     read_labels,
     read_pair,
     read_table,
+    required_siblings,
     sibling,
 )
 from mbseg_bids.evaluation.replay import ScanMaps, segment_blocks
@@ -56,10 +58,8 @@ MAPS = {
     "brain": "space-T2starw_desc-brain_mask.nii.gz",
     "regions": "space-T2starw_seg-regions_dseg.nii.gz",
 }
-CANDIDATES = "space-T2starw_seg-CMBcandidates_dseg.nii.gz"
-CANDIDATE_TABLE = "space-T2starw_seg-CMBcandidates_dseg.tsv"
 _KEPT = ("n/a", "second_look")
-"""Reasons of candidates that no step but the second look may have rejected."""
+"""Reasons of candidates that no step but the candidate classifier may have rejected."""
 BY = ("parameter", "threshold", "match", "region")
 
 
@@ -82,12 +82,12 @@ def sweep_trees(
     truth_tree, result_tree
         Derivative trees; the result must be of this package, with its maps.
     settings
-        All other settings of detection. The second look is left out of the first two sweeps: they show the method of
-        the paper.
+        All other settings of detection. The candidate classifier is left out of the first two sweeps: they show the
+        method of the paper.
     thresholds
         By parameter. ``ratio_threshold``: one and the same in every region, so that each curve is of one threshold.
-        ``probability_threshold``: of the network's map. ``lesion_probability``: of the second look; candidates that
-        another step rejected stay out. It needs the table of candidates alone.
+        ``probability_threshold``: of the network's map. ``lesion_probability``: of the candidate classifier; candidates
+        that another step rejected stay out. It needs the table of candidates alone.
     rules, maximum_distance, minimum_volume, minimum_diameter, progress
         As in :func:`mbseg_bids.evaluation.trees.score_trees`.
 
@@ -143,10 +143,7 @@ def _check(pairs: Sequence[ScanPair], *, maps: bool, candidates: bool) -> None:
     """Look for every file, compare every grid, before anything is computed."""
     endings = [*(MAPS.values() if maps else ()), *((CANDIDATES, CANDIDATE_TABLE) if candidates else ())]
     for pair in pairs:
-        paths = [sibling(pair.result, ending) for ending in endings]
-        if missing := [path for path in paths if not path.exists()]:
-            raise MissingImageError(f"no {missing[0]}", "give the output folder of mbseg-bids as the result")
-        check_grids(pair.truth, *(path for path in paths if path.suffix != ".tsv"))
+        paths = required_siblings(pair, endings)
         if candidates:
             read_table(paths[-1], ["index", "reason", "region", "lesion_probability"])
 
@@ -172,7 +169,7 @@ def _segmentations(
 
 
 def _kept_candidates(pair: ScanPair, values: Sequence[float]) -> dict[tuple[str, float], Lesions]:
-    """Return the candidates that reach each probability of the second look; lesions of their whole extent."""
+    """Return the candidates that reach each probability of the candidate classifier; lesions of their whole extent."""
     labels = read_labels(sibling(pair.result, CANDIDATES))
     table = read_table(sibling(pair.result, CANDIDATE_TABLE))
     table = table[table["reason"].isin(_KEPT)]

@@ -8,21 +8,16 @@ import time
 from pathlib import Path
 
 from nipype import logging
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import given
 from mbseg_bids.interfaces.memory import PeakMemory
+from mbseg_bids.interfaces.specs import ContrastsInputSpec, LabelsInputSpec
 
 LOGGER = logging.getLogger("nipype.interface")
 
 
-class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, a channel of zeros")
-    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, a channel of zeros")
-    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
-    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
-    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+class _ClassifyCandidatesInputSpec(ContrastsInputSpec):
     weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
     batch_size = traits.Int(0, usedefault=True, desc="patches a batch; 0: what suits the device")
     device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
@@ -47,7 +42,7 @@ class ClassifyCandidates(SimpleInterface):
         from mbseg_bids.detection.network.classify import classifier
         from mbseg_bids.detection.network.weights import load_weights
         from mbseg_bids.detection.search.mask import search_region
-        from mbseg_bids.detection.search.region_growing import search_outwards
+        from mbseg_bids.detection.search.region_growing import grow_from_seeds
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
 
@@ -74,7 +69,7 @@ class ClassifyCandidates(SimpleInterface):
             n_workers=self.inputs.n_workers,
             progress=_log_progress(),
         )
-        probability, asked = search_outwards(mask, seeds, ask, settings.followed)
+        probability, asked = grow_from_seeds(mask, seeds, ask, settings.followed)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,
@@ -91,16 +86,10 @@ class ClassifyCandidates(SimpleInterface):
         return runtime
 
 
-class _FindLesionsInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, the second look does without")
-    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, the second look does without")
-    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
+class _FindLesionsInputSpec(ContrastsInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
-    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
-    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
-    model_state = traits.Str(desc="changes with the second look, so that no cached result outlives them")
+    model_state = traits.Str(desc="changes with the candidate classifier, so that no cached result outlives them")
 
 
 class _FindLesionsOutputSpec(TraitedSpec):
@@ -110,7 +99,7 @@ class _FindLesionsOutputSpec(TraitedSpec):
 
 
 class FindLesions(SimpleInterface):
-    """Apply components, intensity ratio, regions, criteria and the second look on the detection grid."""
+    """Apply components, intensity ratio, regions, criteria and the candidate classifier on the detection grid."""
 
     input_spec = _FindLesionsInputSpec
     output_spec = _FindLesionsOutputSpec
@@ -118,7 +107,7 @@ class FindLesions(SimpleInterface):
     def _run_interface(self, runtime):
         from dataclasses import asdict
 
-        from mbseg_bids.detection.candidates.classifier import load_second_look
+        from mbseg_bids.detection.candidates.classifier import load_candidate_classifier
         from mbseg_bids.detection.lesions.segment import segment_lesions
         from mbseg_bids.settings import DetectionSettings
 
@@ -133,7 +122,7 @@ class FindLesions(SimpleInterface):
             t2star.affine,
             settings,
             tissue=_read(self.inputs.tissue).data,
-            second_look=load_second_look() if settings.second_look else None,
+            second_look=load_candidate_classifier() if settings.second_look else None,
         )
         evidence = {
             "candidates": {label: asdict(e) for label, e in result.evidence_of_candidates.items()},
@@ -148,11 +137,8 @@ class FindLesions(SimpleInterface):
         return runtime
 
 
-class _WriteLesionsInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2* as acquired: its grid and header are those of the results")
+class _WriteLesionsInputSpec(LabelsInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
-    candidates = File(exists=True, mandatory=True, desc="labels of all candidates, detection grid")
-    survivors = File(exists=True, mandatory=True, desc="labels of what passed the ratio rule, detection grid")
     evidence = File(exists=True, mandatory=True, desc="JSON: what was found out about each of them")
     search = traits.Dict(mandatory=True, desc="output of ClassifyCandidates")
     phase = File(exists=True, desc="output of JudgeByPhase, of a session with a phase")
@@ -179,7 +165,7 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
-        from mbseg_bids.detection.candidates.classifier import read_second_look
+        from mbseg_bids.detection.candidates.classifier import read_candidate_classifier
         from mbseg_bids.detection.lesions.summary import summarise
         from mbseg_bids.detection.lesions.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
@@ -219,7 +205,7 @@ class WriteLesions(SimpleInterface):
         for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
-        network = read_second_look().training.get("network") if settings.second_look else None
+        network = read_candidate_classifier().training.get("network") if settings.second_look else None
         search = dict(self.inputs.search)
         memory = {"classification": search.pop("memory_gb", None)}
         summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)

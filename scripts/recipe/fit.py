@@ -1,4 +1,4 @@
-"""The second look: candidates of whole scans, the curves fitted to them, the threshold they allow."""
+"""The candidate classifier: candidates of whole scans, the curves fitted to them, the threshold they allow."""
 
 import hashlib
 import json
@@ -16,12 +16,17 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook, read_second_look
+from mbseg_bids.detection.candidates.classifier import (
+    MODEL_FILE,
+    NETWORK_FILE,
+    CandidateClassifier,
+    read_candidate_classifier,
+)
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.network.weights import load_weights, sha256
-from mbseg_bids.learning.candidates.adjust import adjust_second_look
-from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_second_look
+from mbseg_bids.learning.candidates.adjust import adjust_candidate_classifier
+from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
@@ -32,14 +37,14 @@ LESIONS_PER_SCAN = 3.5
 
 WORLDS = WIDE, NARROW, REAL = "simulated, whole breadth", "simulated, narrow breadth", "planted in real scans"
 FALSE_PER_SCAN = 0.3
-"""On scans without microbleeds, at the threshold of the second look."""
+"""On scans without microbleeds, at the threshold of the candidate classifier."""
 
 SLAB_MM = 45.0
-"""Of the scans that the second look is fitted to, and tried on, the network is asked about a slab as high as this: a
+"""Of the scans that the candidate classifier is fitted to, and tried on, the network is asked about a slab as high as this: a
 candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
 
 CURVES_ALONE = "second-look-without-network.json"
-"""The second look fitted without the feature that its network gives, to see what that is worth."""
+"""The candidate classifier fitted without the feature that its network gives, to see what that is worth."""
 
 
 def detect(network: Path, work: Path, name: str) -> None:
@@ -83,7 +88,7 @@ def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
 
 
 def collect(path: Path, work: Path, name: str) -> pd.DataFrame:
-    """Return what ratio rule and reader's criteria leave of a scan; ``path``: the networks of the second look."""
+    """Return what ratio rule and reader's criteria leave of a scan; ``path``: the networks of the candidate classifier."""
     torch.set_num_threads(1)
     scan, probability = read(work, name)
     ask = partial(lesion_log_odds, load_lesion_networks(path, read_facts(path)["sha256"]))
@@ -111,7 +116,7 @@ def code_hash() -> str:
 
 
 def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: int, before: Path | None = None) -> None:
-    """Fit the second look and put it into the package, with and without its networks' answer.
+    """Fit the candidate classifier and put it into the package, with and without its networks' answer.
 
     Parameters
     ----------
@@ -124,13 +129,13 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
     jobs
         Processes.
     before
-        A second look whose curves keep their shape: for few scans.
+        A candidate classifier whose curves keep their shape: for few scans.
     """
     tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
     shares = {name: share(work, name) for name in (*fitted, *unseen)}
     alone, _ = fit(*tables, shares, [name for name in FEATURES if name != "neighbourhood"])
     (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
-    model, figures = fit(*tables, shares, list(FEATURES), read_second_look(before) if before else None)
+    model, figures = fit(*tables, shares, list(FEATURES), read_candidate_classifier(before) if before else None)
     about = read_facts(work / NETWORK_FILE)
     facts = {
         **model.training,
@@ -151,9 +156,9 @@ def fit(
     unseen: pd.DataFrame,
     shares: Mapping[str, float],
     names: list[str],
-    before: SecondLook | None = None,
-) -> tuple[SecondLook, dict[str, dict[str, float]]]:
-    """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
+    before: CandidateClassifier | None = None,
+) -> tuple[CandidateClassifier, dict[str, dict[str, float]]]:
+    """Fit the candidate classifier; return it, and what it keeps, by world, of scans it was not fitted to.
 
     ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
     """
@@ -166,11 +171,11 @@ def fit(
     rows = table, truth, table["group"].to_numpy()
     prevalence = {"lesions_per_scan": LESIONS_PER_SCAN, "n_scans": n_scans}
     if before is None:
-        model, out_of_fold = fit_second_look(*rows, names=names, **prevalence)
+        model, out_of_fold = fit_candidate_classifier(*rows, names=names, **prevalence)
     else:
         usual = table["scan"].map(world_of).to_numpy() != WIDE
         n_usual = sum(part for name, part in fitted.items() if world_of(name) != WIDE)
-        model, out_of_fold = adjust_second_look(before, *rows, **prevalence, usual=(usual, n_usual))
+        model, out_of_fold = adjust_candidate_classifier(before, *rows, **prevalence, usual=(usual, n_usual))
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
     both = pd.concat([table, unseen])
     world = both["scan"].map(world_of).to_numpy()
@@ -189,7 +194,7 @@ def world_of(name: str) -> str:
     return NARROW if int(name.split("_")[2]) >= FIRST_NARROW else WIDE
 
 
-def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+def judge(model: CandidateClassifier, table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of each row."""
     rows = table[list(model.curves)].to_dict("records")
     return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])

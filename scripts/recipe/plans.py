@@ -45,10 +45,10 @@ class Scale:
     train
         Patches and neighbourhoods are cut from these.
     look, narrow
-        Whole scans that the second look is fitted to: of the whole breadth of the simulator, and of the narrow one
+        Whole scans that the candidate classifier is fitted to: of the whole breadth of the simulator, and of the narrow one
         whose scans look like good scans of people.
     planted_train, planted_look
-        Plantings in each real background, for training and for the second look.
+        Plantings in each real background, for training and for the candidate classifier.
     training, validation, test
         Which anatomies.
     geometries

@@ -26,7 +26,7 @@ from recipe.plans import SETTINGS, Scale
 FIRST = 101
 """Number of the first real background among the anatomies."""
 FIRST_LOOK = 100
-"""Number of the first planting that the second look is fitted to."""
+"""Number of the first planting that the candidate classifier is fitted to."""
 APART = 9.0
 """mm between planted microbleeds."""
 N_LESIONS = 25

@@ -1,4 +1,4 @@
-"""A second look carried over to other scans: its curves keep their shape, three numbers are fitted.
+"""A candidate classifier carried over to other scans: its curves keep their shape, three numbers are fitted.
 
 To fit every curve anew takes hundreds of microbleeds; with fewer, the curves of an earlier fit to many scans rank
 candidates of new scans better than new ones do. What has to change with the scans, and with the networks that answer,
@@ -12,17 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
 from mbseg_bids.learning.candidates.classifier import weighted_log_loss
 
 NETWORKS = "neighbourhood"
-"""The feature that the networks of the second look give."""
+"""The feature that the networks that see neighbourhoods give."""
 ENDS = (-CLIP_LOG_ODDS, CLIP_LOG_ODDS)
 
 
-def adjust_second_look(
-    model: SecondLook,
+def adjust_candidate_classifier(
+    model: CandidateClassifier,
     features: pd.DataFrame,
     is_microbleed: npt.NDArray[np.bool_],
     groups: npt.NDArray[np.integer],
@@ -30,7 +30,7 @@ def adjust_second_look(
     lesions_per_scan: float,
     n_scans: float,
     usual: tuple[npt.NDArray[np.bool_], float] | None = None,
-) -> tuple[SecondLook, npt.NDArray[np.float64]]:
+) -> tuple[CandidateClassifier, npt.NDArray[np.float64]]:
     """Fit weight of the curves, slope of the networks' answer and intercept; the log odds stay a sum of curves.
 
     Parameters
@@ -42,7 +42,7 @@ def adjust_second_look(
     is_microbleed, groups
         For each row: the truth, and whose scan it is; nobody is on both sides of a fold.
     lesions_per_scan, n_scans
-        As in :func:`mbseg_bids.learning.candidates.classifier.fit_second_look`.
+        As in :func:`mbseg_bids.learning.candidates.classifier.fit_candidate_classifier`.
     usual
         For each row, whether its scan is one as people have them; and how many such scans there are. Scans harder than
         any show what to weigh, but not how rare a microbleed is among candidates: the intercept is such that of the
@@ -62,9 +62,9 @@ def adjust_second_look(
 
     truth = np.asarray(is_microbleed, bool)
     if truth.all() or not truth.any() or len(np.unique(groups)) < 2:
-        raise ValueError("the second look needs microbleeds, mimics, and at least two groups")
+        raise ValueError("the candidate classifier needs microbleeds, mimics, and at least two groups")
     if NETWORKS not in model.curves:
-        raise ValueError("this second look asks no networks")
+        raise ValueError("this candidate classifier asks no networks")
     answers = features[NETWORKS].to_numpy(float)
     design = np.column_stack([log_odds(model, features), np.nan_to_num(answers)])
     weights = _weights(truth, lesions_per_scan * n_scans)
@@ -109,7 +109,7 @@ def _start(rest: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], weights:
     return float(brentq(surplus, -widest, widest))
 
 
-def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+def log_odds(model: CandidateClassifier, features: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the log odds of each row."""
     columns = {name: features[name].to_numpy(float) for name in model.curves}
     parts = [
@@ -119,7 +119,7 @@ def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float6
     return model.intercept + np.sum(parts, axis=0)
 
 
-def _adjusted(model: SecondLook, weight: float, slope: float, start: float) -> SecondLook:
+def _adjusted(model: CandidateClassifier, weight: float, slope: float, start: float) -> CandidateClassifier:
     curves = {
         name: Curve(curve.at, tuple(round(weight * value, 5) for value in curve.log_odds))
         for name, curve in model.curves.items()
