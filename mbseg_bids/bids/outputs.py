@@ -31,6 +31,7 @@ ENTITIES = ("part", "space", "res", "label", "seg", "desc")
 DESCRIPTIONS = {
     "brain": "Brain mask.",
     "preproc": "Corrected for bias (N4); registered rigidly to the space named, by one interpolation.",
+    "reviewed": "Found by the program and corrected by a reader (mbseg review apply); logs/*_review.json names who.",
 }
 
 _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
@@ -204,15 +205,25 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
     )
 
 
+def reviewed_name(name: str) -> str:
+    """Return the name of a file, or its end, once a reader has reviewed it: ``desc-reviewed`` before the suffix."""
+    entities, _, suffix = name.rpartition("_")
+    return f"{entities}_desc-reviewed_{suffix}"
+
+
 def thumbnail_path(output_dir: Path, label: str) -> Path:
     """Return the path of the small picture of a session that lists of sessions show."""
     return output_dir / "figures" / f"{label}_thumbnail.jpg"
 
 
 def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
-    """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
+    """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched.
+
+    A reviewed result goes with the result it was made from; the reader's decisions in ``logs/`` stay.
+    """
     outputs = (*NATIVE_OUTPUTS, *PHASE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))
     names = [output_path(output, participant, session) for output in outputs]
+    names += [name.with_name(reviewed_name(name.name)) for name in names]
     for name in names:
         stem = name.name.split(".")[0]
         for ending in (".nii.gz", ".json", ".tsv"):
@@ -308,11 +319,16 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
     write_json(output_dir / "dataset_description.json", _description(output_dir, bids_dir, source))
     rows = "".join(f"desc-{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
     write_text(output_dir / "descriptions.tsv", "desc_id\tdescription\n" + rows)
-    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
+    write_ignored(output_dir)
     write_text(output_dir / "README.md", _README)
     changes = output_dir / "CHANGES"
     if not changes.exists():  # the user may keep a history here
         write_text(changes, f"{__version__}\n  - First results of mbseg-bids {__version__}.\n")
+
+
+def write_ignored(output_dir: Path) -> None:
+    """Write what the validator is told to leave alone."""
+    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
 
 
 def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> dict[str, Any]:
