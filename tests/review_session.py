@@ -47,6 +47,10 @@ class Small:
 
 @pytest.fixture
 def small():
+    return make_small()
+
+
+def make_small():
     candidates = np.zeros(SHAPE, np.int32)
     t2star = np.full(SHAPE, 60.0, np.float32)
     for label, centre in SPOTS.items():
@@ -66,13 +70,15 @@ def small():
         return dict.fromkeys(columns, "n/a") | measures | judged | cells | {"index": str(label)}
 
     lesion_rows = [row(LESION_COLUMNS, n, name=f"CMB-00{n}", candidate_index=str(n)) for n in (1, 2)]
+    lesion_rows[0]["diameter_mm"], lesion_rows[1]["region"] = "2.5", "deep_gm"
     kept = [
         row(CANDIDATE_COLUMNS, n, name=f"CAND-00{n}", status="kept", reason="n/a", lesion_index=str(n)) for n in (1, 2)
     ]
     lost = [
-        row(CANDIDATE_COLUMNS, 3, name="CAND-003", status="rejected", reason="second_look", certainty="mimic"),
+        row(CANDIDATE_COLUMNS, 3, name="CAND-003", status="rejected", reason="second_look", certainty="mimic",
+            lesion_probability="0.3"),
         row(CANDIDATE_COLUMNS, 4, name="CAND-004", status="rejected", reason="above_maximum_size",
-            flags="above_maximum_size,touches_brain_edge"),
+            flags="above_maximum_size,touches_brain_edge", lesion_probability="0.1"),
     ]  # fmt: skip
     automatic = Result(lesions, candidates, lesion_rows, [*kept, *lost], LESION_COLUMNS, CANDIDATE_COLUMNS)
     return Small(automatic, scan)
@@ -87,7 +93,7 @@ def write_session(out, small, key=KEY, *, with_sheets=True):
 
     prefix = key.prefix
     anat = out / f"sub-{key.participant}" / (f"ses-{key.session}" if key.session else "") / "anat"
-    anat.mkdir(parents=True)
+    anat.mkdir(parents=True, exist_ok=True)
     (out / "logs").mkdir(exist_ok=True)
     automatic, scan = small.automatic, small.scan
     images = {

@@ -10,7 +10,6 @@
   const read = (key) => { try { return localStorage.getItem(key); } catch { stored = false; return null; } };
   const write = (key, value) => { try { localStorage.setItem(key, value); } catch { stored = false; } };
 
-  for (const panel of panels) setUp(panel);
   const panelOf = (element) => panels.find((panel) => panel.section.contains(element));
 
   function setUp(panel) {
@@ -241,5 +240,6 @@
     show(panel);
     document.dispatchEvent(new CustomEvent("mbseg-review", { detail: panel }));
   });
+  for (const panel of panels) setUp(panel);
   globalThis.mbsegReview = { panels, add, remove, decide, note, keys };
 })();
