@@ -21,7 +21,7 @@ RAW = "raw"
 
 BIDS_VERSION = "1.10.0"
 
-BIDSIGNORE = ("figures", "*.html", "phenotype", "planted")
+BIDSIGNORE = ("figures", "*.html", "phenotype", "planted", "review", "*.lut", "*_labels.txt", "*_colors.ctbl")
 """What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
 in a phenotype table, so one row for each session cannot pass."""
 

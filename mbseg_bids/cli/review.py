@@ -9,6 +9,11 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("page", help="write a page with a viewer, to add microbleeds by a click")
+    add.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="output folder of mbseg-bids")
+    add.add_argument(
+        "--participant-label", nargs="+", default=[], metavar="LABEL", help="only these participants (default: all)"
+    )
     add = actions.add_parser("apply", help="rebuild masks, tables, counts and report as a reader decided")
     add.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="output folder of mbseg-bids")
     add.add_argument("review", type=Path, metavar="REVIEW.tsv", help="review exported from the report")
@@ -21,7 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
-    return {"apply": _apply, "agreement": _agreement}[args.action](args)
+    return {"page": _page, "apply": _apply, "agreement": _agreement}[args.action](args)
+
+
+def _page(args: argparse.Namespace) -> int:
+    from mbseg_bids.cli.environment import scratch_folders
+
+    _check_folder(args.output_dir)
+    with scratch_folders():
+        from mbseg_bids.review.page import write_review_pages
+
+        made = write_review_pages(args.output_dir, args.participant_label)
+    for problem in made.problems:
+        print(problem, file=sys.stderr)
+    for page in made.pages:
+        print(page)
+    return 0
+
+
+def _check_folder(path: Path) -> None:
+    from mbseg_bids.errors import UsageError
+
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder", "give the output folder of mbseg-bids")
 
 
 def _apply(args: argparse.Namespace) -> int:
@@ -29,8 +56,7 @@ def _apply(args: argparse.Namespace) -> int:
     from mbseg_bids.errors import UsageError
     from mbseg_bids.review.apply import apply_review
 
-    if not args.output_dir.is_dir():
-        raise UsageError(f"{args.output_dir} is not a folder", "give the output folder of mbseg-bids")
+    _check_folder(args.output_dir)
     if any(character in args.reader for character in "\t\r\n"):
         raise UsageError("--reader must be one line without tabs", "give a name")
     with scratch_folders():

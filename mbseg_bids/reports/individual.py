@@ -188,6 +188,7 @@ def render_individual(
             version=__version__,
             script=script("report.js", "review.js"),
             planted=planted_page(output_dir, label),
+            report_page="",
             reviewed=reviewed,
             has_review=any(section.reviewed for section in sections),
         )
