@@ -4,6 +4,7 @@ import base64
 import io
 import time
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +37,7 @@ def out(tmp_path_factory, browser):
     write_session(folder, make_small())
     assert workbench.main(["review", "page", str(folder)]) == 0
     browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder.parent))
-    browser.open(folder / "review" / "sub-01.html", width=1010, height=500)
+    browser.open(folder / "review" / "sub-01.html", width=1010, height=500)  # small: drawn without a GPU
     ready = "mbsegViewer.then((nv) => (nv ? nv.volumes.length : document.getElementById('place').textContent))"
     loaded = browser.evaluate(ready)
     if loaded == "No viewer: this browser has no WebGL 2. The list works without it.":
@@ -61,8 +62,8 @@ def click(browser, x, y):
 
 
 def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
-    i, j, k = UNSEEN
-    corner = (AFFINE @ [2, 2, k, 1])[:3].tolist()  # the cross, in its slice and out of the way
+    k = UNSEEN[2]
+    corner = (AFFINE @ np.array([2, 2, k, 1]))[:3].tolist()  # the cross, in its slice and out of the way
     browser.evaluate(f"mbsegViewer.then((nv) => {{ nv.scene.crosshairPos = nv.mm2frac({corner}); nv.drawScene(); }})")
     grey, (left, top, right, bottom) = screenshot(browser)
     inside = grey[top:bottom, left:right]
@@ -78,7 +79,7 @@ def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
     voxel = tuple(int(n) for n in said.rstrip(".").split("voxel ")[1].split(", "))
     assert ball(UNSEEN)[voxel], voxel
     # In radiological convention the patient's right, where x is positive, is on the left of the picture.
-    assert (x < (left + right) / 2) == ((AFFINE @ [*voxel, 1])[0] > 0)
+    assert (x < (left + right) / 2) == ((AFFINE @ np.array([*voxel, 1]))[0] > 0)
     live = browser.evaluate("document.querySelector('.live').textContent")
     assert live.startswith("By your review 3 microbleeds, by the program 2.")
     assert [text for text in browser.said if "exception" in text.lower()] == []
@@ -98,8 +99,6 @@ def test_what_was_added_is_in_the_mask_after_apply(browser, out):
     rows = pd.read_csv(review, sep="\t", keep_default_na=False)
     assert rows["kind"].tolist() == ["lesion", "lesion", "candidate", "candidate", "added"]
     assert workbench.main(["review", "apply", str(out), str(review)]) == 0
-    import nibabel as nib
-
     path = out / "sub-01/ses-a/anat/sub-01_ses-a_space-T2starw_seg-CMB_desc-reviewed_dseg.nii.gz"
     np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj) == 3, ball(UNSEEN))
 

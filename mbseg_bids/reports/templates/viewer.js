@@ -147,9 +147,9 @@
   globalThis.mbsegViewer = (async () => {
     if (typeof niivue === "undefined") { failed("niivue.js is not beside this page"); return null; }
     if (!document.createElement("canvas").getContext("webgl2")) { failed("this browser has no WebGL 2"); return null; }
-    nv = new niivue.Niivue({ isRadiologicalConvention: true, backColor: [0, 0, 0, 1], crosshairWidth: 0.5, show3Dcrosshair: false, isColorbar: false, dragAndDropEnabled: false, isAntiAlias: false });
+    nv = new niivue.Niivue({ isRadiologicalConvention: true, backColor: [0, 0, 0, 1], crosshairWidth: 0.5, show3Dcrosshair: false, isColorbar: false, dragAndDropEnabled: false });
     nv.onLocationChange = (data) => { if (shown) moved(data.mm); };
-    await nv.attachToCanvas(canvas);
+    await nv.attachToCanvas(canvas, false);
     if (panels.length) {
       await show(panels[0]);
       const first = panels[0].body.rows[0];
