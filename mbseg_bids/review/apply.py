@@ -14,8 +14,8 @@ from mbseg_bids import __version__
 from mbseg_bids.bids.files import write_json, write_text
 from mbseg_bids.bids.outputs import reviewed_name
 from mbseg_bids.bids.reviewed import describe_review
-from mbseg_bids.detection.sheets import rate
-from mbseg_bids.detection.tables import NOTHING, write_table
+from mbseg_bids.detection.lesions.sheets import rate
+from mbseg_bids.detection.lesions.tables import NOTHING, write_table
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.reports.session_files import SessionKey
 from mbseg_bids.review.decide import Decided, Result, decide

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.clinical.size import MINIMUM_DIAMETER
-from mbseg_bids.detection.grow import grow_lesion
-from mbseg_bids.detection.intensity_ratio import contrast_ratios
-from mbseg_bids.detection.location import locate
-from mbseg_bids.detection.tables import DECIMALS, NOTHING, TOO_LARGE, measure
+from mbseg_bids.detection.geometry.location import locate
+from mbseg_bids.detection.lesions.grow import grow_lesion
+from mbseg_bids.detection.lesions.tables import DECIMALS, NOTHING, TOO_LARGE, measure
+from mbseg_bids.detection.rules.intensity_ratio import contrast_ratios
 from mbseg_bids.imaging.grids import slice_axis
 from mbseg_bids.imaging.labels import DEEP_GM, REGIONS
 from mbseg_bids.imaging.place_labels import PLACE_LABELS, split_label

@@ -71,7 +71,7 @@ def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
     head = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     dark = np.argwhere((head > 60) & (head < 140))
     assert len(dark) > 20
-    y, x = dark.mean(axis=0) + (top + rows.min(), left + columns.min())
+    y, x = dark.mean(axis=0) + np.array([top + rows.min(), left + columns.min()])
     click(browser, float(x), float(y))
     browser.press("m")
     said = browser.evaluate(PLACE)

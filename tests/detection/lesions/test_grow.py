@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.grow import BALL_MM, REACH_MM, grow_lesion
+from mbseg_bids.detection.lesions.grow import BALL_MM, REACH_MM, grow_lesion
 
 SPACING = (1.0, 1.0, 3.0)
 SHAPE = (40, 40, 12)

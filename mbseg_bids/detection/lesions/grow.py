@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.components import TOUCHING
-from mbseg_bids.detection.intensity_ratio import apply_intensity_ratio
+from mbseg_bids.detection.geometry.components import TOUCHING
+from mbseg_bids.detection.rules.intensity_ratio import apply_intensity_ratio
 
 SNAP_MM = 2.0
 """How far within the slice the darkest voxel is looked for: a click is no more exact."""
@@ -39,8 +39,8 @@ def grow_lesion(
 
     It starts at the darkest voxel within 2 mm in the slice. What touches it within 5 mm, and is darker than the median
     of the brain within 8 mm divided by the threshold, is held against the rule
-    (:func:`mbseg_bids.detection.intensity_ratio.apply_intensity_ratio`); the piece at the start stays. Where nothing
-    stays, a ball of 1.5 mm radius is returned: the reader has seen something there.
+    (:func:`mbseg_bids.detection.rules.intensity_ratio.apply_intensity_ratio`); the piece at the start stays. Where
+    nothing stays, a ball of 1.5 mm radius is returned: the reader has seen something there.
 
     Parameters
     ----------
