@@ -66,6 +66,10 @@ def make_small():
     def row(columns, label, **cells):
         n = int((candidates == label).sum())
         measures = {"region": "cortical_gm", "volume_mm3": f"{3.0 * n}", "n_voxels": str(n), "diameter_mm": "4.0"}
+        centre = SPOTS[label]
+        mm = (AFFINE @ np.array([*centre, 1]))[:3]
+        measures |= dict(zip("ijk", map(str, centre), strict=True))
+        measures |= {f"{axis}_mm": f"{value:.2f}" for axis, value in zip("xyz", mm, strict=True)}
         judged = {"lesion_probability": "0.9", "certainty": "possible", "contrasts": "T2starw", "side": "left"}
         return dict.fromkeys(columns, "n/a") | measures | judged | cells | {"index": str(label)}
 

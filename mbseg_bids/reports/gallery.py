@@ -105,6 +105,8 @@ class Card:
     """With its unit."""
     slice: str = ""
     """Its slice on T2*, counted from 1."""
+    commands: tuple[tuple[str, str], ...] = ()
+    """(viewer, command that opens it there)."""
 
 
 def words(name: str) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,7 @@ from mbseg_bids.reports.session_files import (
     number,
     one_line,
 )
+from mbseg_bids.reports.viewers import images_of, viewer_commands
 
 DISCLAIMER = "Research software. Not a medical device; not for diagnosis or treatment decisions."
 SIZE_LIMIT = 15_000_000
@@ -258,6 +259,8 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         candidates or [], images, prefix=anchor, with_pictures=detail.rejected_pictures, n_pictures=detail.each_rejected
     )
     alignment, glance = mosaics.alignment_sheets(images) if images else ([], [])
+    cards = _with_commands(cards, rows, files, "CMB")
+    rejected = _with_commands(rejected, candidates or [], files, "CMBcandidates")
     return replace(
         _facts(files, summary, table_found=counts is not None),
         anchor=anchor,
@@ -276,6 +279,17 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
+
+
+def _with_commands(
+    cards: list[gallery.Card], rows: Iterable[Mapping[str, str]], files: SessionFiles, seg: str
+) -> list[gallery.Card]:
+    """Return the cards with the commands that open them in viewers, where the session has what these need."""
+    images = images_of(files, seg)
+    if images is None:
+        return cards
+    by_name = {row.get("name"): row for row in rows}
+    return [replace(card, commands=viewer_commands(by_name.get(card.name, {}), images)) for card in cards]
 
 
 def _without_before(images: SessionImages | None) -> str:

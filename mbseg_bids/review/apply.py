@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.colours import COLOUR, PLACES_KIND, coloured, write_label_files
 from mbseg_bids.bids.files import write_json, write_text
 from mbseg_bids.bids.outputs import reviewed_name
 from mbseg_bids.bids.reviewed import describe_review
@@ -138,7 +139,10 @@ def _n_decided(judgements: Sequence[Judgement]) -> int:
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> None:
     lines = ["\t".join(columns), *("\t".join(row[column] for column in columns) for row in rows)]
-    write_text(path.with_name(reviewed_name(path.name)), "".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines)
+    target = write_text(path.with_name(reviewed_name(path.name)), text)
+    if COLOUR in columns:
+        write_label_files(target, text)
 
 
 def _write_sheets(session: SessionResult, result: Result) -> None:
@@ -153,7 +157,10 @@ def _write_sheets(session: SessionResult, result: Result) -> None:
     )  # fmt: skip
     for name, sheet in (("MARS", sheets.mars), ("BOMBS", sheets.bombs)):
         path = session.path(f"seg-{name}_dseg.tsv")
-        write_table(sheet, path.with_name(reviewed_name(path.name)))
+        target = path.with_name(reviewed_name(path.name))
+        write_table(sheet, target)
+        if name == "MARS" and COLOUR in path.read_text(encoding="utf-8").partition("\n")[0].split("\t"):
+            write_text(target, coloured(target.read_text(encoding="utf-8"), PLACES_KIND))
 
 
 def _frame(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mbseg_bids.bids.colours import CANDIDATES, COLOUR, LESIONS, RED, colour_of
 from mbseg_bids.clinical.size import MINIMUM_DIAMETER
 from mbseg_bids.detection.geometry.location import locate
 from mbseg_bids.detection.lesions.grow import grow_lesion
@@ -158,7 +159,10 @@ def _said(judgement: Judgement | None, reader: str) -> Row:
 def _sure(row: Row, judgement: Judgement | None) -> Row:
     """Return a row whose certainty is the reader's, where the table has one and the reader decided."""
     certainty = {ACCEPT: "definite", UNSURE: "possible"}.get(judgement.decision if judgement else "")
-    return row | {"certainty": certainty} if certainty and "certainty" in row else dict(row)
+    if not certainty or "certainty" not in row:
+        return dict(row)
+    sure = row | {"certainty": certainty}
+    return sure | {COLOUR: colour_of(sure, LESIONS)} if COLOUR in row else sure
 
 
 class _New:
@@ -261,6 +265,7 @@ class _New:
         if "contrasts" in cells:
             cells["contrasts"] = self._contrasts
         judgement = _as_accepted(judgement)
+        cells |= {COLOUR: RED} if COLOUR in cells else {}
         return _sure(cells, judgement) | {"origin": origin} | _said(judgement, self._reader)
 
 
@@ -294,7 +299,8 @@ def _candidate_rows(
             left = [index for index in own if name_of[index] not in removed]
             fate = {"lesion_index": ",".join(left)} if left else {}
             fate = fate or {"status": "rejected", "reason": READER, "lesion_index": NOTHING}
-        rows.append(row | {c: v for c, v in fate.items() if c in row} | review)
+        new = row | {c: v for c, v in fate.items() if c in row} | review
+        rows.append(new | {COLOUR: colour_of(new, CANDIDATES)} if COLOUR in row else new)
     return rows
 
 

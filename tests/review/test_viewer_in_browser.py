@@ -64,7 +64,11 @@ def click(browser, x, y):
 def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
     k = UNSEEN[2]
     corner = (AFFINE @ np.array([2, 2, k, 1]))[:3].tolist()  # the cross, in its slice and out of the way
-    browser.evaluate(f"mbsegViewer.then((nv) => {{ nv.scene.crosshairPos = nv.mm2frac({corner}); nv.drawScene(); }})")
+    browser.evaluate(
+        "mbsegViewer.then((nv) => { document.activeElement.blur(); nv.scene.crosshairPos = nv.mm2frac("
+        f"{corner}); nv.drawScene(); return new Promise((done) => requestAnimationFrame(() => "
+        "requestAnimationFrame(done))); })"
+    )
     grey, (left, top, right, bottom) = screenshot(browser)
     inside = grey[top:bottom, left:right]
     rows, columns = np.nonzero(inside > 200)  # the head is white here, the spot grey

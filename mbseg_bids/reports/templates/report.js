@@ -40,6 +40,18 @@
     event.preventDefault();
     keys[event.key]();
   });
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    const code = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {  // not allowed here: the text is marked, to be copied by hand
+      getSelection().selectAllChildren(code);
+      button.textContent = "Marked";
+    }
+  });
   document.getElementById("keys-button").addEventListener("click", () => help.showModal());
   document.getElementById("keys-close").addEventListener("click", () => help.close());
 

@@ -19,7 +19,7 @@
   function choose(row) {
     for (const other of document.querySelectorAll("tr.here")) other.classList.remove("here");
     row.classList.add("here");
-    const position = row.dataset.position.split(" ").map(Number);
+    const position = row.dataset.position.split(" ").filter((cell) => cell).map(Number);
     const panel = panelOf(row);
     show(panel).then(() => { if (nv && position.length === 3 && position.every(Number.isFinite)) go(position); });
   }
