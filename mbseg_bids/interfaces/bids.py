@@ -59,9 +59,9 @@ class WriteDerivative(SimpleInterface):
         if given(self.inputs.columns):
             content = add_columns(content.decode(), self.inputs.columns).encode()
         beside = target.parent / target.name.split(".")[0]
-        table = self.inputs.table if given(self.inputs.table) else None
+        table = self.inputs.table if given(self.inputs.table) else ""
         if given(self.inputs.colours):
-            table = coloured(content.decode() if table is None else table, self.inputs.colours)
+            table = coloured(table or content.decode(), self.inputs.colours)
             content = table.encode() if target.suffix == ".tsv" else content
             write_label_files(beside.with_suffix(".tsv"), table)
         write_bytes(target, content)

@@ -164,7 +164,8 @@ def _write_sheets(session: SessionResult, result: Result) -> None:
 
 
 def _frame(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns)).replace(NOTHING, np.nan)
+    frame = pd.DataFrame(rows, columns=list(columns)).replace(NOTHING, np.nan)
+    return frame.assign(index=frame["index"].astype(int))
 
 
 def _as_tsv(judgements: Sequence[Judgement], reader: str) -> str:

@@ -84,6 +84,16 @@ def test_the_sheets_are_filled_in_anew(applied):
     assert table(out, "seg-BOMBS_desc-reviewed_dseg")["total"].sum() == 3
 
 
+def test_a_candidate_stays_in_doubt_until_a_reader_rejects_it(out, tmp_path):
+    for decision, said in (("", "CAND-003"), ("unsure", "CAND-003"), ("reject", "n/a")):
+        apply_review(
+            out,
+            write_review(tmp_path / "r.tsv", out, [judge("CAND-003", decision), judge("CMB-001", "accept")]),
+        )
+        doubts = set(table(out, "seg-MARS_desc-reviewed_dseg")["in_doubt"]) - {"n/a"}
+        assert doubts == {said} - {"n/a"}, decision
+
+
 def test_sidecars_describe_every_column_and_name_the_reader(applied):
     out, _ = applied
     for name in ("seg-CMB_desc-reviewed_dseg", "seg-CMBcandidates_desc-reviewed_dseg"):

@@ -11,6 +11,7 @@ import pytest
 from headless_chromium import Browser, find_chromium
 from PIL import Image
 from review_session import AFFINE, UNSEEN, ball, make_small, write_session
+from scipy import ndimage
 
 from mbseg_bids.cli import workbench
 from mbseg_bids.review.page import drawn
@@ -70,18 +71,18 @@ def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
         "requestAnimationFrame(done))); })"
     )
     grey, (left, top, right, bottom) = screenshot(browser)
-    inside = grey[top:bottom, left:right]
-    rows, columns = np.nonzero(inside > 200)  # the head is white here, the spot grey
-    head = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    dark = np.argwhere((head > 60) & (head < 140))
-    assert len(dark) > 20
-    y, x = dark.mean(axis=0) + np.array([top + rows.min(), left + columns.min()])
+    labels, n = ndimage.label(
+        np.abs(grey[top:bottom, left:right] - 255 * 25 / 60) < 25
+    )  # the spot; letters are smaller
+    sizes = np.bincount(labels.ravel())[1:]
+    assert n >= 1
+    y, x = ndimage.center_of_mass(labels == sizes.argmax() + 1) + np.array([top, left])
     click(browser, float(x), float(y))
     browser.press("m")
     said = browser.evaluate(PLACE)
     assert said.startswith("ADDED-1 added at voxel"), said
     voxel = tuple(int(n) for n in said.rstrip(".").split("voxel ")[1].split(", "))
-    assert ball(UNSEEN)[voxel], voxel
+    assert ball(UNSEEN)[voxel], (voxel, x, y)
     # In radiological convention the patient's right, where x is positive, is on the left of the picture.
     assert (x < (left + right) / 2) == ((AFFINE @ np.array([*voxel, 1]))[0] > 0)
     live = browser.evaluate("document.querySelector('.live').textContent")
@@ -91,6 +92,7 @@ def test_a_click_and_a_key_add_the_spot_that_was_clicked(browser, out):
 
 
 def test_what_was_added_is_in_the_mask_after_apply(browser, out):
+    """It goes on from the test before: the spot is in the list."""
     browser.evaluate(
         "(() => { const r = document.querySelector('.reader'); r.value = 'R'; r.dispatchEvent(new Event('change'));"
         " document.querySelector('.export').click(); })()"
