@@ -59,11 +59,3 @@ def test_the_folder_is_valid_and_the_group_counts_what_the_reader_left(reviewed,
     assert [issue for issue in issues if issue["severity"] == "error"] == []
     unknown = [issue for issue in issues if "reviewed" in json.dumps(issue) and "UNUSED" not in issue["code"]]
     assert [issue for issue in unknown if issue["code"] == "TSV_ADDITIONAL_COLUMNS_UNDEFINED"] == []
-
-
-def test_a_session_computed_again_has_no_reviewed_result_and_keeps_the_decisions(reviewed):
-    root, out, options = reviewed
-    assert list(out.rglob("*desc-reviewed*"))
-    assert app.main([str(root), str(out), "participant", *options, "--ratio-threshold", "1.3"]) == 0
-    assert list((out / "sub-01").rglob("*desc-reviewed*")) == []
-    assert (out / "logs" / "sub-01_ses-1_review.tsv").is_file()

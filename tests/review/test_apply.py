@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from review_session import KEY, SPOTS, UNSEEN, ball, judge, write_review, write_session
 
+from mbseg_bids.bids.outputs import remove_session_files
 from mbseg_bids.cli import workbench
 from mbseg_bids.errors import TemporaryError, UnreadableDataError
 from mbseg_bids.group.rows import read_session
@@ -162,6 +163,14 @@ def test_the_same_review_gives_the_same_bytes(applied, tmp_path):
     assert len(made) == 10
     apply_review(out, write_review(tmp_path / "again.tsv", out, SAID))
     assert {p: p.read_bytes() for p in made} == made
+
+
+def test_a_result_that_is_removed_takes_its_review_along_but_not_the_decisions(applied):
+    """As when a session is computed again."""
+    out, _ = applied
+    remove_session_files(out, "01", "a", "MNI152NLin2009aSym")
+    assert not list((out / "sub-01").rglob("*desc-reviewed*"))
+    assert (out / "logs" / "sub-01_ses-a_review.tsv").is_file()
 
 
 def test_the_group_level_takes_either(applied):
