@@ -24,7 +24,7 @@ def find_chromium() -> str | None:
 class Browser:
     """One browser with one page; everything that the page says or asks for is kept."""
 
-    def __init__(self, path: str, profile: Path) -> None:
+    def __init__(self, path: str, profile: Path, *flags: str) -> None:
         (to_read, to_write), (from_read, from_write) = os.pipe(), os.pipe()
         theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_read, from_write)]
 
@@ -33,7 +33,7 @@ class Browser:
             os.dup2(theirs[1], 4)
 
         self._process = subprocess.Popen(
-            [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [path, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=give_pipes,
             pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,

@@ -26,9 +26,10 @@ MAY_USE = {
     "reports": {"imaging", "clinical", "bids"},
     "group": {"imaging", "clinical", "bids", "reports"},
     "planting": {"imaging", "clinical", "detection", "simulation", "evaluation", "learning", "bids", "reports"},
+    "review": {"imaging", "clinical", "detection", "bids", "reports"},
     "cli": {
         *("imaging", "detection", "simulation", "evaluation", "learning"),
-        *("bids", "workflows", "reports", "group", "planting"),
+        *("bids", "workflows", "reports", "group", "planting", "review"),
     },
 }
 """As in the first table of docs/developers.md."""

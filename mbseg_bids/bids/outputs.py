@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mbseg_bids import __version__
+from mbseg_bids.bids import colours
 from mbseg_bids.bids.files import remove_leftovers, write_json, write_text
 from mbseg_bids.bids.inputs import session_label
 from mbseg_bids.contrasts import CHANNELS, CONTRASTS
@@ -21,7 +22,7 @@ RAW = "raw"
 
 BIDS_VERSION = "1.10.0"
 
-BIDSIGNORE = ("figures", "*.html", "phenotype", "planted")
+BIDSIGNORE = ("figures", "*.html", "phenotype", "planted", "review", *(f"*{e}" for e in colours.ENDINGS))
 """What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
 in a phenotype table, so one row for each session cannot pass."""
 
@@ -31,6 +32,7 @@ ENTITIES = ("part", "space", "res", "label", "seg", "desc")
 DESCRIPTIONS = {
     "brain": "Brain mask.",
     "preproc": "Corrected for bias (N4); registered rigidly to the space named, by one interpolation.",
+    "reviewed": "Found by the program and corrected by a reader (mbseg review apply); logs/*_review.json names who.",
 }
 
 _LESIONS = "Cerebral microbleeds, one integer for each; the table gives their measures."
@@ -86,6 +88,8 @@ class Output:
     extension: str = ".nii.gz"
     native: bool = False
     """True if it must lie on the grid of the T2*-weighted image as acquired, to the bit."""
+    colours: str = ""
+    """Kind of its table (:mod:`mbseg_bids.bids.colours`), if its rows have colours and label files beside them."""
 
 
 def _lesion_outputs(source: str, space: str) -> tuple[Output, ...]:
@@ -105,11 +109,12 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
             "the search mask."}, native=True),
     Output("dseg", ("detection", "cmb_dseg"), "dseg", "T2starw", {"seg": "CMB"}, {"Description": _LESIONS},
            table="lesions", native=True),
-    Output("dseg_table", ("placed", "cmb_dseg_tsv"), "dseg", "T2starw", {"seg": "CMB"}, extension=".tsv"),
+    Output("dseg_table", ("placed", "cmb_dseg_tsv"), "dseg", "T2starw", {"seg": "CMB"}, extension=".tsv",
+           colours=colours.LESIONS),
     Output("candidates", ("detection", "candidates_dseg"), "dseg", "T2starw", {"seg": "CMBcandidates"},
            {"Description": _CANDIDATES}, table="candidates", native=True),
     Output("candidates_table", ("placed", "candidates_tsv"), "dseg", "T2starw", {"seg": "CMBcandidates"},
-           extension=".tsv"),
+           extension=".tsv", colours=colours.CANDIDATES),
     Output("t2star", ("anatomy", "t2star_native_preproc"), "T2starw", "T2starw", {"desc": "preproc"},
            {"SkullStripped": False, "Description": _PREPROC}, ("T2starw",), native=True),
     Output("t2w", ("anatomy", "t2w_native_preproc"), "T2w", "T2starw", {"desc": "preproc"},
@@ -119,10 +124,11 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
     Output("brain", ("anatomy", "brain_native"), "mask", "T2starw", {"desc": "brain"},
            {"Type": "Brain", "Description": "Brain mask."}, native=True),
     Output("regions", ("anatomy", "regions_native"), "dseg", "T2starw", {"seg": "regions"},
-           {"Description": _REGIONS_TEXT}, table="regions", native=True),
+           {"Description": _REGIONS_TEXT}, table="regions", native=True, colours=colours.REGIONS),
     Output("mars", ("sheets", "mars_dseg"), "dseg", "T2starw", {"seg": "MARS"}, {"Description": _MARS_TEXT},
            table="mars", native=True),
-    Output("mars_table", ("sheets", "mars_tsv"), "dseg", "T2starw", {"seg": "MARS"}, extension=".tsv"),
+    Output("mars_table", ("sheets", "mars_tsv"), "dseg", "T2starw", {"seg": "MARS"}, extension=".tsv",
+           colours=colours.PLACES_KIND),
     Output("bombs_table", ("sheets", "bombs_tsv"), "dseg", "T2starw", {"seg": "BOMBS"}, {"Description": _BOMBS_TEXT},
            table="bombs", extension=".tsv"),
 )  # fmt: skip
@@ -140,7 +146,7 @@ T1W_OUTPUTS: tuple[Output, ...] = (
     Output("brain_t1w", ("anatomy", "brain_t1w"), "mask", "T1w", {"desc": "brain"},
            {"Type": "Brain", "Description": "Brain mask."}, ("T1w",)),
     Output("regions_t1w", ("anatomy", "regions_t1w"), "dseg", "T1w", {"seg": "regions"},
-           {"Description": _REGIONS_TEXT}, ("T1w",), table="regions"),
+           {"Description": _REGIONS_TEXT}, ("T1w",), table="regions", colours=colours.REGIONS),
 )  # fmt: skip
 
 
@@ -204,18 +210,28 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
     )
 
 
+def reviewed_name(name: str) -> str:
+    """Return the name of a file, or its end, once a reader has reviewed it: ``desc-reviewed`` before the suffix."""
+    entities, _, suffix = name.rpartition("_")
+    return f"{entities}_desc-reviewed_{suffix}"
+
+
 def thumbnail_path(output_dir: Path, label: str) -> Path:
     """Return the path of the small picture of a session that lists of sessions show."""
     return output_dir / "figures" / f"{label}_thumbnail.jpg"
 
 
 def remove_session_files(output_dir: Path, participant: str, session: str | None, template: str) -> None:
-    """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched."""
+    """Remove what this app has written for a session, and what a killed run was writing; nothing else is touched.
+
+    A reviewed result goes with the result it was made from; the reader's decisions in ``logs/`` stay.
+    """
     outputs = (*NATIVE_OUTPUTS, *PHASE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(template))
     names = [output_path(output, participant, session) for output in outputs]
+    names += [name.with_name(reviewed_name(name.name)) for name in names]
     for name in names:
         stem = name.name.split(".")[0]
-        for ending in (".nii.gz", ".json", ".tsv"):
+        for ending in (".nii.gz", ".json", ".tsv", *colours.ENDINGS):
             (output_dir / name).with_name(stem + ending).unlink(missing_ok=True)
     (output_dir / "logs" / f"{session_label(participant, session)}_summary.json").unlink(missing_ok=True)
     thumbnail_path(output_dir, session_label(participant, session)).unlink(missing_ok=True)
@@ -278,6 +294,8 @@ def sidecar_of(
             "index": {"Description": "Value in the image.", "Format": "integer"},
             "name": {"Description": "Name of the region."},
         }
+    if output.table in (colours.LESIONS, colours.CANDIDATES, colours.REGIONS, colours.PLACES_KIND):
+        metadata[colours.COLOUR] = colours.COLUMN
     return metadata
 
 
@@ -308,11 +326,16 @@ def write_dataset_files(output_dir: Path, bids_dir: Path, source: Mapping[str, A
     write_json(output_dir / "dataset_description.json", _description(output_dir, bids_dir, source))
     rows = "".join(f"desc-{name}\t{text}\n" for name, text in DESCRIPTIONS.items())
     write_text(output_dir / "descriptions.tsv", "desc_id\tdescription\n" + rows)
-    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
+    write_ignored(output_dir)
     write_text(output_dir / "README.md", _README)
     changes = output_dir / "CHANGES"
     if not changes.exists():  # the user may keep a history here
         write_text(changes, f"{__version__}\n  - First results of mbseg-bids {__version__}.\n")
+
+
+def write_ignored(output_dir: Path) -> None:
+    """Write what the validator is told to leave alone."""
+    write_text(output_dir / ".bidsignore", "".join(f"{pattern}\n" for pattern in BIDSIGNORE))
 
 
 def _description(output_dir: Path, bids_dir: Path, source: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,14 @@ EXAMPLES = {
         "mbseg plant OUTPUT_DIR --participant-label 01 --sizes cohort --out planted",
     ),
     "mbseg visits": ("mbseg visits OUTPUT_DIR", "mbseg visits OUTPUT_DIR --against first --anti-amyloid 01"),
+    "mbseg review": (
+        "mbseg review page OUTPUT_DIR",
+        "mbseg review apply OUTPUT_DIR REVIEW.tsv",
+        "mbseg review agreement FIRST.tsv SECOND.tsv --out agreement",
+    ),
+    "mbseg review page": ("mbseg review page OUTPUT_DIR --participant-label 01",),
+    "mbseg review apply": ("mbseg review apply OUTPUT_DIR REVIEW.tsv --reader 'A. Reader'",),
+    "mbseg review agreement": ("mbseg review agreement FIRST.tsv SECOND.tsv --out agreement",),
     "mbseg evaluate": (
         "mbseg evaluate TRUTH RESULT --out scores",
         "mbseg evaluate sweep TRUTH RESULT --out scores",

@@ -34,7 +34,7 @@ def run_group(request: Request) -> str:
         from mbseg_bids.group.build import build_group
 
         folders = request.output_dir, request.bids_dir if request.bids_dir.is_dir() else None
-        result = build_group(*folders, request.model) if request.model else build_group(*folders)
+        result = build_group(*folders, model=request.model, reviewed=request.reviewed)
     for problem in result.problems:
         LOGGER.warning("%s", problem)
     if request.model:

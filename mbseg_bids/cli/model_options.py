@@ -21,6 +21,11 @@ def add_model_options(group: Any) -> None:
     """Add the options to a group of a parser."""
     add = group.add_argument
     add(
+        "--reviewed",
+        action="store_true",
+        help="group level: take the result that a reader has reviewed, of sessions that have one",
+    )
+    add(
         "--model",
         metavar="FORMULA",
         help="group level: model the counts, such as 'count ~ age + sex + group' (negative binomial, rate ratios)",

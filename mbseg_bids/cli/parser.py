@@ -44,6 +44,8 @@ class Request:
     verbosity: int = 0
     model: ModelRequest | None = None
     """Of the counts, at the group level."""
+    reviewed: bool = False
+    """At the group level: take results that a reader has reviewed, where there are any."""
 
 
 EXAMPLES = (
@@ -112,6 +114,8 @@ def parse_request(argv: Sequence[str]) -> Request:
         raise UsageError("--reports-only and --boilerplate-only exclude each other", "give one of them")
     if args.analysis_level == "group":
         _check_group(args)
+    elif args.reviewed:
+        raise UsageError("--reviewed belongs to the group level", "run: mbseg-bids BIDS OUT group --reviewed")
     return Request(
         bids_dir=args.bids_dir.absolute(),
         output_dir=args.output_dir.absolute(),
@@ -131,6 +135,7 @@ def parse_request(argv: Sequence[str]) -> Request:
         boilerplate_only=args.boilerplate_only,
         verbosity=args.verbose,
         model=model_request(args),
+        reviewed=args.reviewed,
     )
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "weights": "list or verify weights of the network",
     "plant": "plant simulated microbleeds in your own scans: which sizes are found, and what else",
     "visits": "compare the visits of each participant: which microbleeds are new",
+    "review": "apply a reader's decisions to a result, and compare two readers",
     "evaluate": "compare a segmentation with the truth, or two segmentations",
     "baseline": "the U-Net that the paper compares with, and the CSF map of a whole brain",
 }

@@ -54,7 +54,9 @@ class GroupResult:
     model: ModelOutcome
 
 
-def build_group(output_dir: Path, bids_dir: Path | None = None, model: ModelRequest | None = None) -> GroupResult:
+def build_group(
+    output_dir: Path, bids_dir: Path | None = None, model: ModelRequest | None = None, *, reviewed: bool = False
+) -> GroupResult:
     """Gather every session into one table and one page.
 
     May be run at any time, also while sessions are still running: a session without a readable lesion table has a
@@ -69,17 +71,20 @@ def build_group(output_dir: Path, bids_dir: Path | None = None, model: ModelRequ
         output directory knows nothing of get a row. A ``participants.tsv`` in the output directory serves otherwise.
     model
         Model of the counts, if one is wanted. One that cannot be fitted stops nothing: the result says why.
+    reviewed
+        Take the result that a reader has reviewed, of sessions that have one.
     """
     output_dir = Path(output_dir)
     described = group_columns()
     source = Path(bids_dir) if bids_dir is not None else output_dir
     joined = read_input_tables(source, set(described))
-    keys, results = _read(output_dir, Path(bids_dir) if bids_dir is not None else None, joined)
+    keys, results = _read(output_dir, Path(bids_dir) if bids_dir is not None else None, joined, reviewed)
     rows = [result.row for result in results]
     for index, found in find_outliers(rows).items():
         rows[index]["outlier"] = ",".join(found)
     problems = [*joined.problems, *(problem for result in results for problem in result.problems)]
-    on_template = gather(output_dir, _with_template(keys, rows))
+    problems += _mixed(rows) if reviewed else []
+    on_template = gather(output_dir, _with_template(keys, rows), reviewed=reviewed)
 
     columns = described | joined.columns
     table = _write_table(output_dir, "microbleeds", columns, [_line(row, columns) for row in rows], _SESSIONS)
@@ -96,7 +101,18 @@ def build_group(output_dir: Path, bids_dir: Path | None = None, model: ModelRequ
     return GroupResult(table, sidecar, page, lesions, prevalence, len(rows), n_complete, tuple(problems), modelled)
 
 
-def _read(output_dir: Path, bids_dir: Path | None, joined: InputTables) -> tuple[list[SessionKey], list[SessionResult]]:
+def _mixed(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say where reviewed and automatic counts stand side by side: the difference may be the reader's."""
+    complete = [row for row in rows if row["status"] == COMPLETE]
+    n = sum(row.get("result") == "reviewed" for row in complete)
+    if n == len(complete):
+        return []
+    return [f"{n} of {len(complete)} complete sessions are reviewed: their counts and automatic ones do not compare."]
+
+
+def _read(
+    output_dir: Path, bids_dir: Path | None, joined: InputTables, reviewed: bool
+) -> tuple[list[SessionKey], list[SessionResult]]:
     """Read every session of the output, and name those that only the input knows of."""
     known = set(find_sessions(output_dir))
     expected = input_sessions(bids_dir) if bids_dir is not None else set()
@@ -106,7 +122,7 @@ def _read(output_dir: Path, bids_dir: Path | None, joined: InputTables) -> tuple
     results = []
     for key in keys:
         if key in known:
-            result = read_session(output_dir, key)
+            result = read_session(output_dir, key, reviewed=reviewed)
         else:
             said = "the output directory holds nothing of it."
             if key not in expected:

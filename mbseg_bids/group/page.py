@@ -157,7 +157,7 @@ def _look(row: Mapping[str, Any], reports: Collection[str]) -> Look:
 
 def link_to(row: Mapping[str, Any], reports: Collection[str]) -> str:
     """Return the address of a session within its report; nothing where its participant has none."""
-    name = row["participant_id"]
+    name = row["participant_id"] + ("_reviewed" if row.get("result") == "reviewed" else "")
     return f"{quote(name)}.html#{section_anchor(name_of(row))}" if name in reports else ""
 
 

@@ -56,14 +56,14 @@ class Prevalence:
         return (counts / np.float32(max(1, len(self.voxels)))).reshape(self.shape)
 
 
-def gather(output_dir: Path, sessions: Iterable[tuple[SessionKey, Mapping]]) -> Prevalence:
+def gather(output_dir: Path, sessions: Iterable[tuple[SessionKey, Mapping]], *, reviewed: bool = False) -> Prevalence:
     """Add up the lesions on the template of sessions, given with the first cells of their rows.
 
     A session without such an image, or with one on another grid than the first, is passed over.
     """
     found = Prevalence()
     for key, row in sessions:
-        files = SessionFiles(output_dir, key)
+        files = SessionFiles(output_dir, key, reviewed=reviewed)
         names = (found.template,) if found.template else TEMPLATES
         path, name = next(((p, n) for n in names if (p := files.exact(f"space-{n}_seg-CMB_dseg.nii.gz"))), (None, ""))
         volume = files.read_volume(path, "lesions on the template", labels=True) if path else None

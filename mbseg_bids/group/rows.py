@@ -19,6 +19,7 @@ from mbseg_bids.reports.facts import (
     registration_checks,
 )
 from mbseg_bids.reports.rating import read_rating
+from mbseg_bids.reports.review import reviewed_by
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -61,15 +62,18 @@ class SessionResult:
     problems: list[str]
 
 
-def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
-    """Read what a session left; nothing missing or broken stops it."""
-    files = SessionFiles(output_dir, key)
+def read_session(output_dir: Path, key: SessionKey, *, reviewed: bool = False) -> SessionResult:
+    """Read what a session left; nothing missing or broken stops it.
+
+    With ``reviewed``, the result that a reader has reviewed takes the place of the automatic one, where there is one.
+    """
+    files = SessionFiles(output_dir, key, reviewed=reviewed)
     status, lesions, candidates, counts, problems = _read_counts(files)
     if status == FAILED:
         row = name_cells(key) | {"status": status}
         return SessionResult(row, [], [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])
     summary = files.summary()
-    row = name_cells(key) | {"status": status} | (_count_cells(counts) if counts else {})
+    row = name_cells(key) | {"status": status} | _result_cells(files) | (_count_cells(counts) if counts else {})
     if counts and (rating := read_rating(files)):
         row["distribution_pattern"] = rating.pattern
     row |= _candidate_cells(candidates) | quality_cells(summary)
@@ -81,6 +85,12 @@ def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
 def name_cells(key: SessionKey) -> dict[str, str | None]:
     """Return the first two cells of a session's row."""
     return {"participant_id": f"sub-{key.participant}", "session_id": f"ses-{key.session}" if key.session else None}
+
+
+def _result_cells(files: SessionFiles) -> dict[str, Any]:
+    """Return whether the result is the program's or a reader's, and whose."""
+    said = reviewed_by(files) if files.reviewed else None
+    return {"result": "reviewed", "reader": said.reader} if said else {"result": "automatic", "reader": None}
 
 
 def failed_checks(summary: Mapping[str, Any]) -> list[RegistrationCheck]:

@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from mbseg_bids.bids.colours import coloured, write_label_files
 from mbseg_bids.bids.files import hide_folders, write_bytes, write_json, write_text
 from mbseg_bids.bids.progress import write_done
 from mbseg_bids.interfaces.files import given
@@ -31,6 +32,7 @@ class _WriteDerivativeInputSpec(BaseInterfaceInputSpec):
     computed = File(exists=True, desc="JSON of the detection workflow: its sidecar names what computed the network")
     table = traits.Str(desc="TSV text to write beside it")
     columns = traits.Dict(desc="columns to add to a TSV file, with the one value that all rows have")
+    colours = traits.Str(desc="kind of rows of the table: it gets a column of colours, and label files beside it")
     reference = File(exists=True, desc="image whose grid the file must have to the bit")
 
 
@@ -56,12 +58,17 @@ class WriteDerivative(SimpleInterface):
         content = _canonical_bytes(source, compress=target.name.endswith(".gz"))
         if given(self.inputs.columns):
             content = add_columns(content.decode(), self.inputs.columns).encode()
-        write_bytes(target, content)
         beside = target.parent / target.name.split(".")[0]
+        table = self.inputs.table if given(self.inputs.table) else ""
+        if given(self.inputs.colours):
+            table = coloured(table or content.decode(), self.inputs.colours)
+            content = table.encode() if target.suffix == ".tsv" else content
+            write_label_files(beside.with_suffix(".tsv"), table)
+        write_bytes(target, content)
         if given(self.inputs.metadata):
             write_json(beside.with_suffix(".json"), self.inputs.metadata | self._computation())
         if given(self.inputs.table):
-            write_text(beside.with_suffix(".tsv"), self.inputs.table)
+            write_text(beside.with_suffix(".tsv"), table)
         self._results["out_file"] = str(target)
         return runtime
 

@@ -50,7 +50,14 @@ REASON_SENTENCES = {
     "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
     "diamagnetic": "passed the ratio rule, rejected by its phase: diamagnetic, as calcium is and blood is not",
     "second_look": "passed the ratio rule, rejected by the second look: more like something else",
+    "reader": "rejected by a reader",
 }
+ORIGIN_SENTENCES = {
+    "candidate": "rejected by the program, accepted by the reader",
+    "added_grown": "added by the reader, outlined by the ratio rule",
+    "added_ball": "added by the reader; the ratio rule could not outline it, so a small ball stands for it",
+}
+"""Of lesions of a reviewed result that are not the program's."""
 _CRITERION_FACTS = {
     "not_in_parenchyma": ("Brain tissue around it", ("parenchyma_share",)),
     "bright_core": ("Core / surroundings", ("core_brightness",)),
@@ -98,6 +105,8 @@ class Card:
     """With its unit."""
     slice: str = ""
     """Its slice on T2*, counted from 1."""
+    commands: tuple[tuple[str, str], ...] = ()
+    """(viewer, command that opens it there)."""
 
 
 def words(name: str) -> str:
@@ -155,6 +164,8 @@ def _card(
         if n_pictures >= ALL_PICTURES:
             pictures += tuple(phase_pictures(images, shown, label, voxel, alt))
     remarks = [FLAG_SENTENCES.get(f, words(f)) for f in split_flags(row.get("flags", ""))]
+    if row.get("origin") in ORIGIN_SENTENCES:
+        remarks.insert(0, ORIGIN_SENTENCES[row["origin"]])
     if candidate:
         reason = row.get("reason") or "no reason given"
         remarks.insert(0, REASON_SENTENCES.get(reason, f"rejected: {words(reason)}"))
@@ -205,6 +216,7 @@ def _candidate_facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield "Network", f"{_show(row, 'probability_max', 2)} at most"
     yield "Diameter", _show(row, "diameter_mm", 1, " mm")
     yield "Voxel, from 0", ", ".join(_show(row, c, 0) for c in ("i", "j", "k"))
+    yield from _decided(row)
 
 
 def _ratio(row: Mapping[str, str]) -> str:
@@ -213,6 +225,14 @@ def _ratio(row: Mapping[str, str]) -> str:
     if row.get("reason") == RATIO_RULE:
         return f"{ratio}: failed the ratio rule ({least} or more at every border voxel)"
     return f"{ratio}: passed the ratio rule ({least} or more)"
+
+
+def _decided(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield what a reader decided and noted, in a reviewed result."""
+    if decision := _known(row, "review"):
+        yield "Reader", f"{decision}, {_known(row, 'reader')}"
+    if note := _known(row, "reader_note"):
+        yield "Note", note
 
 
 def _where(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -246,6 +266,7 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         moment = f"{show('susceptibility_moment', 1)} ± {show('moment_error', 1)} ppm mm³"
         yield "Phase", f"{moment} (blood is above 0, calcium below)"
     yield "Position", ", ".join(show(c, 1) for c in ("x_mm", "y_mm", "z_mm")) + " mm (RAS+)"
+    yield from _decided(row)
 
 
 def _anchor_voxel(

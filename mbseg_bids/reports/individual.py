@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -41,6 +41,14 @@ from mbseg_bids.reports.locator import thumbnail
 from mbseg_bids.reports.overview import overview
 from mbseg_bids.reports.planted import planted_page
 from mbseg_bids.reports.rating import Rating, read_rating
+from mbseg_bids.reports.review import (
+    ReviewedBy,
+    ReviewPanel,
+    review_panel,
+    reviewed_by,
+    reviewed_page,
+    with_review,
+)
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -50,6 +58,7 @@ from mbseg_bids.reports.session_files import (
     number,
     one_line,
 )
+from mbseg_bids.reports.viewers import images_of, viewer_commands
 from mbseg_bids.wording import counted
 
 DISCLAIMER = "Research software. Not a medical device; not for diagnosis or treatment decisions."
@@ -117,10 +126,14 @@ class Section:
     """A small JPEG for lists of sessions; empty without a T2* image."""
     rating: Rating | None = None
     """Places of the microbleeds; None where the session has no rating sheets."""
+    panel: ReviewPanel | None = None
+    """What a reader judges; None where there is nothing to be judged."""
+    reviewed: ReviewedBy | None = None
+    """What became of an applied review."""
 
 
 def build_individual_report(output_dir: Path, participant: str) -> Path:
-    """Write ``sub-X.html`` and return its path.
+    """Write ``sub-X.html`` and return its path; ``sub-X_reviewed.html`` too, where a reader's review was applied.
 
     Whatever is missing or unreadable becomes a sentence in the report. All pictures are inside the file, and it loads
     nothing from anywhere.
@@ -135,20 +148,32 @@ def build_individual_report(output_dir: Path, participant: str) -> Path:
     output_dir = Path(output_dir)
     label = participant.removeprefix("sub-")
     keys = find_sessions(output_dir, label)
-    page, sections = "", []
-    for detail in DETAILS:
-        sections = [_section(SessionFiles(output_dir, key), detail) for key in keys]
-        page = render_individual(output_dir, label, sections, detail)
-        if len(page.encode()) <= SIZE_LIMIT:
-            break
+    page, sections = _page(output_dir, label, keys)
     for section in sections:
         if section.thumbnail:
             write_bytes(thumbnail_path(output_dir, section.key.prefix), section.thumbnail)
+    if any(SessionFiles(output_dir, key).has_review for key in keys):
+        write_text(reviewed_page(output_dir, label), _page(output_dir, label, keys, reviewed=True)[0])
+    else:
+        reviewed_page(output_dir, label).unlink(missing_ok=True)
     return write_text(output_dir / f"sub-{label}.html", page)
 
 
-def render_individual(output_dir: Path, label: str, sections: list[Section], detail: Detail) -> str:
-    """Return the page of one participant."""
+def _page(output_dir: Path, label: str, keys: list[SessionKey], *, reviewed: bool = False) -> tuple[str, list[Section]]:
+    """Return the richest page of a participant that is small enough, and its sections."""
+    page, sections = "", []
+    for detail in DETAILS:
+        sections = [_section(SessionFiles(output_dir, key, reviewed=reviewed), detail) for key in keys]
+        page = render_individual(output_dir, label, sections, detail, reviewed=reviewed)
+        if len(page.encode()) <= SIZE_LIMIT:
+            break
+    return page, sections
+
+
+def render_individual(
+    output_dir: Path, label: str, sections: list[Section], detail: Detail, *, reviewed: bool = False
+) -> str:
+    """Return the page of one participant, of the automatic or of the reviewed result."""
     return (
         environment()
         .get_template("individual.html.j2")
@@ -163,8 +188,11 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
             pattern_caveat=PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
-            script=script("report.js"),
+            script=script("report.js", "review.js"),
             planted=planted_page(output_dir, label),
+            report_page="",
+            reviewed=reviewed,
+            has_review=any(section.reviewed for section in sections),
         )
     )
 
@@ -179,9 +207,10 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
-    """Return a script of the templates folder."""
-    text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+def script(*names: str) -> Script:
+    """Return one script made of several of the templates folder, one after the other."""
+    folder = Path(__file__).parent / "templates"
+    text = "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
     return Script(Markup(text), f"'sha256-{digest}'")
 
@@ -205,7 +234,7 @@ def section_anchor(label: str) -> str:
 
 def _section(files: SessionFiles, detail: Detail) -> Section:
     failure = files.failure()
-    summary = files.summary()
+    summary = with_review(files.summary(), files)
     anchor = section_anchor(files.key.prefix)
     if failure and files.find("space-T2starw_seg-CMB_dseg.tsv") is None:
         section = _facts(files, summary, table_found=False)
@@ -227,19 +256,20 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
     rating = read_rating(files) if counts is not None else None
     cards = gallery.lesion_cards(rows, images, prefix=anchor, n_pictures=detail.lesion_pictures)
     on_map = glass.lesion_map(cards, files, images)
+    rejected = gallery.rejected_cards(
+        candidates or [], images, prefix=anchor, with_pictures=detail.rejected_pictures, n_pictures=detail.each_rejected
+    )
     alignment, glance = mosaics.alignment_sheets(images) if images else ([], [])
+    cards = _with_commands(cards, rows, files, "CMB")
+    rejected = _with_commands(rejected, candidates or [], files, "CMBcandidates")
     return replace(
         _facts(files, summary, table_found=counts is not None),
         anchor=anchor,
         counts=counts,
         cards=cards,
-        rejected=gallery.rejected_cards(
-            candidates or [],
-            images,
-            prefix=anchor,
-            with_pictures=detail.rejected_pictures,
-            n_pictures=detail.each_rejected,
-        ),
+        rejected=rejected,
+        panel=review_panel(files, rows, candidates or [], cards, rejected) if counts is not None else None,
+        reviewed=reviewed_by(files),
         rejected_known=candidates is not None,
         rating=rating,
         lesion_map=on_map,
@@ -250,6 +280,17 @@ def _section(files: SessionFiles, detail: Detail) -> Section:
         glance=glance,
         masks=[s for s in (mosaics.brain_sheet(images), mosaics.region_sheet(images)) if s] if images else [],
     )
+
+
+def _with_commands(
+    cards: list[gallery.Card], rows: Iterable[Mapping[str, str]], files: SessionFiles, seg: str
+) -> list[gallery.Card]:
+    """Return the cards with the commands that open them in viewers, where the session has what these need."""
+    images = images_of(files, seg)
+    if images is None:
+        return cards
+    by_name = {row.get("name"): row for row in rows}
+    return [replace(card, commands=viewer_commands(by_name.get(card.name, {}), images)) for card in cards]
 
 
 def _without_before(images: SessionImages | None) -> str:

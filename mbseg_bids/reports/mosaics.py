@@ -1,13 +1,13 @@
 """Sheets of planes over the whole head: alignment of the contrasts, brain mask, regions."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from mbseg_bids.bids.colours import REGION_COLOURS
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.reports.figures import (
     Layer,
@@ -21,17 +21,6 @@ from mbseg_bids.reports.figures import (
 )
 from mbseg_bids.reports.images import SessionImages
 from mbseg_bids.reports.views import strong_edges
-
-REGION_COLOURS: Mapping[int, str] = {
-    1: "#4e9af1",
-    2: "#f2d13d",
-    3: "#63c785",
-    4: "#c58bff",
-    5: "#ff9e5e",
-    6: "#ff7fa8",
-}
-"""Colour of each region label, told apart by lightness as well as by hue."""
-
 
 N_PLANES = 12
 """Planes of a full sheet."""

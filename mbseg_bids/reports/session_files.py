@@ -15,6 +15,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from mbseg_bids.bids.outputs import reviewed_name
+from mbseg_bids.bids.reviewed import HASHED, result_hash
 from mbseg_bids.imaging.volume import Volume
 
 LESION_COLUMNS = ("index", "region", "volume_mm3")
@@ -69,23 +71,44 @@ class SessionFiles:
     ----------
     problems
         Sentences about what is missing or unreadable, filled as files are asked for.
+    reviewed
+        Whether files of a result that a reader has reviewed take the place of the automatic ones, where there are any.
     """
 
     output_dir: Path
     key: SessionKey
     problems: list[str] = field(default_factory=list)
+    reviewed: bool = False
 
     def find(self, ending: str) -> Path | None:
         """Return the session's file whose name ends so (``seg-CMB_dseg.tsv``), the first by name if several."""
-        found = sorted(n for n in self._names if n.endswith(f"_{ending}"))
+        found = sorted(n for n in self._names if n.endswith(f"_{reviewed_name(ending)}")) if self.reviewed else []
+        found = found or sorted(n for n in self._names if n.endswith(f"_{ending}"))
         if len(found) > 1:
             self.note(f"{len(found)} files end in {ending}; {found[0]} is shown.")
         return self.folder / found[0] if found else None
 
     def exact(self, rest: str) -> Path | None:
         """Return the session's file ``sub-X[_ses-Y]_<rest>``, if there is one."""
-        name = f"{self.key.prefix}_{rest}"
-        return self.folder / name if name in self._names else None
+        wanted = (reviewed_name(rest), rest) if self.reviewed else (rest,)
+        names = (f"{self.key.prefix}_{ending}" for ending in wanted)
+        return next((self.folder / name for name in names if name in self._names), None)
+
+    @property
+    def has_review(self) -> bool:
+        """Whether a reader's review was applied to the session."""
+        return self.exact(reviewed_name("space-T2starw_seg-CMB_dseg.tsv")) is not None
+
+    def review(self) -> dict[str, Any]:
+        """Return what was recorded of the review; empty where there is none."""
+        path = self.output_dir / "logs" / f"{self.key.prefix}_review.json"
+        content = self._json(path) if self.has_review and path.is_file() else None
+        return content if isinstance(content, dict) else {}
+
+    def result_hash(self) -> str:
+        """Return what identifies the automatic result; empty where a file of it is missing."""
+        names = [f"{self.key.prefix}_space-T2starw_{ending}" for ending in HASHED]
+        return result_hash(self.folder / name for name in names) if self._names.issuperset(names) else ""
 
     @property
     def folder(self) -> Path:

@@ -212,6 +212,8 @@ def _connect_outputs(
             node.inputs.metadata = sidecar_of(output, images, bids_dir, phase=phase.paths if phase else ())
         if output.table == "regions":
             node.inputs.table = regions_table()
+        if kind := output.colours:
+            node.inputs.colours = kind
         if output.native:
             workflow.connect(inputs, "t2star", node, "reference")
         if output.name == "probseg":

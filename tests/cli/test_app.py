@@ -141,7 +141,7 @@ def test_group_level_is_handed_the_output(make_dataset, tmp_path, run, monkeypat
 
     given = []
     result = SimpleNamespace(problems=("sub-02: no lesion table.",))
-    monkeypatch.setattr(build, "build_group", lambda *folders: given.append(folders) or result)
+    monkeypatch.setattr(build, "build_group", lambda *folders, **_: given.append(folders) or result)
     (tmp_path / "out" / "logs").mkdir(parents=True)
     (tmp_path / "out" / "logs" / "sub-01_done.json").write_text("{}")
     root = make_dataset(*THREE)

@@ -72,7 +72,7 @@ def test_what_computes_nothing_leaves_no_work_folder(make_dataset, tmp_path, fak
 
     from mbseg_bids.group import build
 
-    monkeypatch.setattr(build, "build_group", lambda *folders: SimpleNamespace(problems=()))
+    monkeypatch.setattr(build, "build_group", lambda *folders, **_: SimpleNamespace(problems=()))
     monkeypatch.delenv("MPLCONFIGDIR", raising=False)
     root, out, work = make_dataset(*THREE), tmp_path / "out", tmp_path / "new"
     (out / "logs").mkdir(parents=True)

@@ -85,13 +85,13 @@ def test_keys_step_through_the_cards(browser, pages):
     browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
     browser.open(pages / "sub-01.html")
     seen = []
-    for key in "nnjnpk":
+    for key in "jjjjpk":
         browser.press(key)
         seen.append(browser.evaluate(FOCUS))
     assert seen == [f"CMB-00{n}" for n in (1, 2, 3, 1, 3, 2)]
     top, bottom = browser.evaluate("(({top, bottom}) => [top, bottom])(document.activeElement.getBoundingClientRect())")
     assert 0 <= top < bottom <= 900  # the card is on the screen
-    browser.press("r")  # from the second card backwards: the first, then the last of all
+    browser.press("o")  # from the second card backwards: the first, then the last of all
     browser.press("p")
     browser.press("p")
     assert browser.evaluate(FOCUS) == "candidate-004, rejected"
@@ -102,10 +102,10 @@ def test_keys_fold_hide_flicker_and_help(browser, pages):
     browser.open(pages / "sub-01.html")
     candidates = "document.querySelector('details.candidates').open"
     assert browser.evaluate(candidates) is False
-    browser.press("r")
+    browser.press("o")
     assert browser.evaluate(candidates) is True
     assert browser.evaluate("document.querySelector('.candidate').checkVisibility()") is True
-    browser.press("r")
+    browser.press("o")
     assert browser.evaluate(candidates) is False
     assert browser.evaluate(SHOWN) == "inline"
     browser.press("c")
@@ -118,7 +118,7 @@ def test_keys_fold_hide_flicker_and_help(browser, pages):
     assert browser.evaluate(moving) == "flicker"
     browser.press("?")
     assert browser.evaluate("document.getElementById('keys').open") is True
-    browser.press("r")  # the help is in front: nothing behind it moves
+    browser.press("o")  # the help is in front: nothing behind it moves
     assert browser.evaluate(candidates) is False
     browser.press("?")
     assert browser.evaluate("document.getElementById('keys').open") is False

@@ -29,15 +29,28 @@
     if (flip(".auto")) all(".flicker")[0]?.scrollIntoView({ block: "nearest" });
   }
   const keys = {
-    n: () => step(1), j: () => step(1), p: () => step(-1), k: () => step(-1),
-    c: () => flip(".gallery .hide"), r: fold, f: flicker,
+    j: () => step(1), p: () => step(-1), k: () => step(-1),
+    c: () => flip(".gallery .hide"), o: fold, f: flicker,
     "?": () => (help.open ? help.close() : help.showModal()),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+    if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
     if (help.open && event.key !== "?") return;
     event.preventDefault();
     keys[event.key]();
+  });
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    const code = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {  // not allowed here: the text is marked, to be copied by hand
+      getSelection().selectAllChildren(code);
+      button.textContent = "Marked";
+    }
   });
   document.getElementById("keys-button").addEventListener("click", () => help.showModal());
   document.getElementById("keys-close").addEventListener("click", () => help.close());

@@ -1,0 +1,1 @@
+from review_session import small  # noqa: F401
