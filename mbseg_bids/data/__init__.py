@@ -10,3 +10,5 @@ CANDIDATE_CLASSIFIER = Path(__file__).parent / "second_look" / "second-look.json
 """The model of the candidate classifier, with the hash of its networks."""
 REFERENCES_BIB = Path(__file__).parent / "references.bib"
 """The references of the methods text as BibTeX."""
+QUALITY_RANGES = Path(__file__).parent / "quality_ranges.json"
+"""What the quality of a scan is compared with, measured on training scans."""

@@ -29,6 +29,12 @@ HOSTILE = {
     "missing outcome": (ROWS, "n_nowhere ~ age", 64, "no column 'n_nowhere'"),
     "column that names rows": (ROWS, "count ~ participant_id", 64, "names the rows"),
     "column made from the counts": (changed(ROWS, "n_deep_gm", 1), "count ~ n_deep_gm", 64, "made from the counts"),
+    "what the network said": (
+        changed(ROWS, "probability_from_80", 0.1),
+        "count ~ probability_from_80",
+        64,
+        "made from the counts",
+    ),
     "outcome with fractions": (ROWS, "age ~ sex", 65, "age is '.*' in sub-.*, not a count"),
     "constant number": (changed(ROWS, "age", "70"), "count ~ age", 65, "age is '70' in every row"),
     "constant number in two spellings": (
@@ -185,6 +191,8 @@ def test_unlike_scans_are_named():
     assert "The model holds site" in harmonisation_warnings(rows, ["age", "site"], "site")[0]
     assert harmonisation_warnings(ROWS, ["age"], None) == []
     assert "network weights" in harmonisation_warnings(changed(ROWS, "weights", lambda n: n % 2), [], None)[0]
+    (unreliable,) = harmonisation_warnings(changed(ROWS, "counts_unreliable", lambda n: n < 7), [], None)
+    assert unreliable.startswith(f"Counts of 7 of {len(ROWS)} rows are unreliable for their scans")
 
 
 def test_a_covariate_that_goes_with_the_sequence_is_named():
