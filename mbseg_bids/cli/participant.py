@@ -60,10 +60,10 @@ def run_participant(request: Request) -> str:
         database_dir=request.database_dir,
     )
     LOGGER.info("checking the images of %s", count(len(found)))
-    sessions = inputs.check_sessions(found, request.bids_dir, n_threads=request.settings.execution.n_procs)
+    sessions = inputs.check_sessions(found, request.dataset, n_threads=request.settings.execution.n_procs)
     plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
-        print(describe(sessions, plans, problems, request.bids_dir))
+        print(describe(sessions, plans, problems, request.dataset))
         return _would_end(plans, problems)
     for label, error in problems.items():
         LOGGER.error("%s cannot run: %s", label, error)
@@ -71,7 +71,7 @@ def run_participant(request: Request) -> str:
         return ending(Outcome(failed=problems), "")
     write_dataset_files(request.output_dir, request.bids_dir, description)
     with RunLog(request) as log:
-        return _run(request, plans, problems, log)
+        return run_plans(request, plans, problems, log)
 
 
 def _would_end(plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError]) -> str:
@@ -102,8 +102,27 @@ def _check_folders(request: Request) -> dict[str, Any]:
     return description
 
 
-def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
-    """Compute what is not done yet, then the reports; one session that fails stops no other."""
+def run_plans(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
+    """Compute what is not done yet, then the reports; one session that fails stops no other.
+
+    Parameters
+    ----------
+    request
+        Folders and settings; what it says about the choice of sessions is not looked at.
+    plans, problems
+        Of :func:`mbseg_bids.cli.planning.plan_sessions`.
+    log
+        Of this run.
+
+    Returns
+    -------
+    What was done, in words.
+
+    Raises
+    ------
+    MbsegError
+        If any session failed, see :func:`mbseg_bids.cli.outcome.ending`.
+    """
     outcome = Outcome(failed=dict(problems))
     outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
     if request.boilerplate_only:
@@ -147,7 +166,8 @@ def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: O
     for label, error in outcome.failed.items():
         LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
     _remove_leftovers(request.output_dir)
-    print(outcome.table(), flush=True)
+    if not request.plain:  # the user never sees this folder
+        print(outcome.table(), flush=True)
 
 
 def _remove_leftovers(output_dir: Path) -> None:
@@ -210,7 +230,7 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
             LOGGER.warning("%s: %s", plan.session.label, warning)
     workflow = init_mbseg_wf(
         plans=plans,
-        bids_dir=request.bids_dir,
+        bids_dir=request.dataset,
         output_dir=request.output_dir,
         work_dir=request.work_dir / f"mbseg-bids-{__version__}",  # another version must not take over its results
         settings=request.settings,

@@ -15,6 +15,7 @@ from mbseg_bids.cli.examples import EXAMPLES
 from mbseg_bids.errors import InputOutputError, MbsegError
 
 COMMANDS = {
+    "segment": "segment the microbleeds of one scan given as plain NIfTI files",
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
     "train": "train the network: CSF first, then microbleeds",
     "study": "how patch size, frozen layers, batch, rate and rotations change the result",
@@ -77,3 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: MbsegError) -> int:
     print(f"mbseg failed: {error}", file=sys.stderr, flush=True)
     return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -83,6 +83,8 @@ class Section:
     """Everything the template shows of one session; already words, numbers and pictures."""
 
     key: SessionKey
+    title: str
+    """What the session is called: its label, or the name of a plain file."""
     anchor: str
     verdict: Verdict
     checks: tuple[RegistrationCheck, ...]
@@ -153,6 +155,7 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
         .get_template("individual.html.j2")
         .render(
             participant=label,
+            heading=sections[0].title if len(sections) == 1 and not sections[0].key.session else f"sub-{label}",
             sections=sections,
             detail=detail,
             methods=_methods(output_dir / "logs" / "CITATION.md"),
@@ -297,6 +300,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
     weights = mapping(detection.get("weights"))
     return Section(
         key=files.key,
+        title=str(summary.get("title") or files.key.prefix),
         anchor="",
         verdict=judge(summary, files.problems, table_found=table_found),
         checks=registration_checks(summary),

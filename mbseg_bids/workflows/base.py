@@ -49,7 +49,7 @@ class SessionPlan(Protocol):
 def init_mbseg_wf(
     *,
     plans: Sequence[SessionPlan],
-    bids_dir: Path,
+    bids_dir: Path | None,
     output_dir: Path,
     work_dir: Path,
     settings: Settings,
@@ -62,7 +62,7 @@ def init_mbseg_wf(
     plans
         Sessions to run.
     bids_dir, output_dir, work_dir
-        Roots of input, derivatives and intermediate results.
+        Roots of input (None for plain files), derivatives and intermediate results.
     settings
         Settings of the run.
     hide
@@ -88,7 +88,7 @@ def session_workflow_name(session: Session) -> str:
 
 
 def init_session_wf(
-    *, plan: SessionPlan, bids_dir: Path, output_dir: Path, settings: Settings, hide: Mapping[str, str]
+    *, plan: SessionPlan, bids_dir: Path | None, output_dir: Path, settings: Settings, hide: Mapping[str, str]
 ) -> Workflow:
     """Build the workflow of one session.
 
@@ -188,7 +188,7 @@ def _connect_outputs(
     outputs: Sequence[Output],
     sources: Mapping[str, tuple[Any, str]],
     inputs: Node,
-    bids_dir: Path,
+    bids_dir: Path | None,
     output_dir: Path,
     hide: Mapping[str, str],
 ) -> None:
