@@ -98,7 +98,7 @@ def give_out(tree: Path, session: Session, folder: Path) -> list[Path]:
     stem = session.title
     pairs = [(path, folder / name) for path, name in _given_out(tree, session.label, stem) if path.is_file()]
     kept = {target for _, target in pairs}
-    for name in _possible_names(stem):
+    for name in result_names(stem):
         if folder / name not in kept:
             (folder / name).unlink(missing_ok=True)
     copies = [write_bytes(target, path.read_bytes()) for path, target in pairs]
@@ -110,6 +110,14 @@ def give_out(tree: Path, session: Session, folder: Path) -> list[Path]:
     return copies
 
 
+def result_names(stem: str) -> Iterator[str]:
+    """Yield the names of all files that a run may give out for a T2*-weighted file of this name, the summary last."""
+    for output in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(DEFAULT_TEMPLATE)):
+        rest = output_path(output, "X", None).name.removeprefix("sub-X").split(".")[0]
+        yield from (f"{stem}{rest}{ending}" for ending in (".nii.gz", ".json", ".tsv"))
+    yield from (f"{stem}{rest}" for rest in (REPORT, METHODS, REFERENCES, SUMMARY))
+
+
 def _given_out(tree: Path, label: str, stem: str) -> Iterator[tuple[Path, str]]:
     """Yield each file of a run, and its name for the user."""
     for path in sorted((tree / label / "anat").glob(f"{label}_*")):
@@ -118,14 +126,6 @@ def _given_out(tree: Path, label: str, stem: str) -> Iterator[tuple[Path, str]]:
         yield tree / "logs" / "CITATION.md", f"{stem}{METHODS}"
         yield tree / "logs" / "CITATION.bib", f"{stem}{REFERENCES}"
     yield tree / f"{label}.html", f"{stem}{REPORT}"
-
-
-def _possible_names(stem: str) -> Iterator[str]:
-    """Yield the names of all files that a run on this file may ever give out."""
-    for output in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(DEFAULT_TEMPLATE)):
-        rest = output_path(output, "X", None).name.removeprefix("sub-X").split(".")[0]
-        yield from (f"{stem}{rest}{ending}" for ending in (".nii.gz", ".json", ".tsv"))
-    yield from (f"{stem}{rest}" for rest in (SUMMARY, REPORT, METHODS, REFERENCES))
 
 
 def _sha256(path: Path) -> str:
