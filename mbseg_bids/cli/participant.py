@@ -127,7 +127,7 @@ def run_plans(request: Request, plans: Sequence[SessionPlan], problems: Mapping[
     outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
     if request.boilerplate_only:
         with scratch_folders():
-            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+            write_boilerplate(request.output_dir, [_with_methods(request, plan) for plan in plans])
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     _remove_leftovers(request.output_dir)
     for label, error in problems.items():
@@ -136,7 +136,7 @@ def run_plans(request: Request, plans: Sequence[SessionPlan], problems: Mapping[
         _compute(request, plans, log, outcome)
         good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
         if good:
-            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+            write_boilerplate(request.output_dir)
         for participant in sorted({plan.session.participant for plan in plans} - good):
             (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
         told = {label.split("_")[0][4:] for label in outcome.failed if has_failure(request.output_dir, label)}
@@ -148,6 +148,16 @@ def run_plans(request: Request, plans: Sequence[SessionPlan], problems: Mapping[
         raise
     _say_how_it_ended(request, plans, outcome, log)
     return ending(outcome)
+
+
+def _with_methods(request: Request, plan: SessionPlan) -> dict[str, Any]:
+    """Return the facts of a session that is not run, with the methods text that its run would have."""
+    from mbseg_bids.workflows.base import init_session_wf, paragraphs
+
+    workflow = init_session_wf(
+        plan=plan, bids_dir=request.dataset, output_dir=request.output_dir, settings=request.settings, hide={}
+    )
+    return {**plan.facts, "methods": paragraphs(workflow)}
 
 
 def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: Outcome, log: RunLog) -> None:

@@ -21,6 +21,7 @@ SOFTWARE = (
     "nibabel",
     "nilearn",
     "nipype",
+    "niworkflows",
     "numpy",
     "openvino",
     "pandas",

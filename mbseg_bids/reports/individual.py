@@ -14,6 +14,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.boilerplate import boilerplate, finished_sessions
 from mbseg_bids.bids.files import write_bytes, write_text
 from mbseg_bids.bids.outputs import thumbnail_path
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
@@ -158,7 +159,7 @@ def render_individual(output_dir: Path, label: str, sections: list[Section], det
             heading=sections[0].title if len(sections) == 1 and not sections[0].key.session else f"sub-{label}",
             sections=sections,
             detail=detail,
-            methods=_methods(output_dir / "logs" / "CITATION.md"),
+            methods=_methods(finished_sessions(output_dir, label)),
             legend=mosaics.region_legend(),
             words=gallery.words,
             convention=CONVENTION,
@@ -360,12 +361,9 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     return TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
 
 
-def _methods(path: Path) -> list[tuple[str, list[str]]]:
-    """Return the boilerplate as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return []
+def _methods(summaries: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the methods text of sessions as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
+    text = boilerplate(summaries) if summaries else ""
     blocks: list[tuple[str, list[str]]] = []
     for block in (" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=[#*-] |\d+\. )", text)):
         item = re.sub(r"^\d+\. ", "", block)

@@ -1,9 +1,9 @@
-"""The wheel as a stranger gets it: built, checked, installed in a fresh environment, run on plain files and on a dataset.
+"""The wheel as a stranger gets it: built, checked, installed in a fresh environment, run on files and on a dataset.
 
 python tests/wheel/check.py [--dist dist] [--folder FOLDER]
 
-Three lines of Python, one command on plain NIfTI files, and the BIDS App must find the same lesions of one simulated scan,
-to the voxel. Takes about ten minutes on two cores, downloads not counted. Needs no more than the standard library.
+Three lines of Python, one command on plain NIfTI files, and the BIDS App must find the same lesions of one simulated
+scan, to the voxel. Takes about ten minutes on two cores, downloads not counted. Needs only the standard library.
 """
 
 import argparse
