@@ -125,6 +125,13 @@ def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
     ------
     UnreadableDataError
         As :func:`read_second_look`; or if its network is missing or another.
+
+    Examples
+    --------
+    >>> from mbseg_bids.steps import load_second_look
+    >>> model = load_second_look()
+    >>> bool(model.curves) and model.ask is not None
+    True
     """
     model = read_second_look(path)
     return replace(model, ask=_network(Path(path).parent / NETWORK_FILE, model.network_sha256))
