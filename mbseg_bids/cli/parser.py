@@ -336,7 +336,11 @@ def _add_running(group: Any) -> None:
     add("--stop-on-first-crash", action="store_true", default=None, help="do not go on with other sessions")
     add("--dry-run", action="store_true", help="say what would run, for whom, and what is missing; write nothing")
     add("--reports-only", action="store_true", help="only make the reports again, from the output folder")
-    add("--boilerplate-only", action="store_true", help="only write the methods text, logs/CITATION.md")
+    add(
+        "--boilerplate-only",
+        action="store_true",
+        help="only write the methods text, logs/CITATION.md: what was done, and apart what would be done",
+    )
     add("--notrack", action="store_true", help="for command lines of other apps: nothing is ever reported home")
     add("--write-graph", action="store_true", default=None, help="write the workflow graph to logs/")
 
