@@ -128,8 +128,8 @@ def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
 
     Examples
     --------
-    >>> from mbseg_bids.steps import load_second_look
-    >>> model = load_second_look()
+    >>> from mbseg_bids.steps import load_candidate_classifier
+    >>> model = load_candidate_classifier()
     >>> bool(model.curves) and model.ask is not None
     True
     """

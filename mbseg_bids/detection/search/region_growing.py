@@ -61,13 +61,13 @@ def search_outwards(
     Examples
     --------
     >>> import numpy as np
-    >>> from mbseg_bids.steps import search_outwards
+    >>> from mbseg_bids.steps import grow_from_seeds
     >>> truth = np.zeros((7, 7, 1), np.float32)
     >>> truth[3, 2:5] = 0.9
     >>> seeds = np.zeros(truth.shape, bool)
     >>> seeds[3, 3] = True
     >>> classify = lambda voxels: truth[tuple(voxels.T)]  # stands for the network
-    >>> probability, asked = search_outwards(np.ones(truth.shape, bool), seeds, classify, 0.5)
+    >>> probability, asked = grow_from_seeds(np.ones(truth.shape, bool), seeds, classify, 0.5)
     >>> bool((probability == truth).all()), int(asked.sum()), truth.size
     (True, 15, 49)
     """
