@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test coverage demo lint types docs options container-test slurm-test kill-test robustness robustness-whole clean
+.PHONY: help venv test coverage demo lint types docs options container-test slurm-test wheel-check kill-test robustness robustness-whole clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ container-test:  ## build the image and try it, on Debian as root (docs/containe
 
 slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root (docs/cluster.md)
 	PYTHON=$(abspath $(BIN)/python) nice tests/slurm/check.sh
+
+wheel-check:  ## build the wheel, install it in a fresh environment, run it on plain files and on a dataset, compare
+	OMP_NUM_THREADS=1 $(PYTHON) tests/wheel/check.py
 
 types: venv  ## check static types, of the scripts too
 	$(BIN)/mypy

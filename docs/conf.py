@@ -13,7 +13,10 @@ project = "mbseg_bids"
 author = project_copyright = "mbseg_bids contributors"
 version = release = __version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
 root_doc = "index"
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4

@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import contextlib
+import io
 import json
 import os
 from pathlib import Path
@@ -77,3 +79,23 @@ def fake_parts(monkeypatch):
 
     monkeypatch.setattr("mbseg_bids.cli.participant.build_individual_report", report, raising=False)
     return reported
+
+
+@pytest.fixture
+def commands(monkeypatch, fake_parts):
+    """Run the command in this process, where the stand-ins are; return what it was called with."""
+    from mbseg_bids import segmentation
+    from mbseg_bids.cli import workbench
+
+    called = []
+
+    def run(arguments):
+        called.append(arguments)
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            code = workbench.main([*arguments, "--n-cpus", "1"])
+        if code:
+            raise segmentation._error(code, said.getvalue().strip().splitlines()[-1])
+
+    monkeypatch.setattr(segmentation, "_run", run)
+    return called

@@ -161,7 +161,6 @@ def write_session(
     summary = fake_summary(participant, session) if summary is None else summary
     (output_dir / "logs" / f"{prefix}_summary.json").write_text(json.dumps(summary))
     (output_dir / "logs" / f"{prefix}_done.json").write_text("{}")
-    (output_dir / "logs" / "CITATION.md").write_text("# Methods\n\nMicrobleeds were found by mbseg_bids 0.1.0.\n")
     rows = lesion_rows(fake) if rows is None else rows
     columns = [*LESION_COLUMNS, *(key for key in (rows[0] if rows else ()) if key not in LESION_COLUMNS)]
     pd.DataFrame(rows, columns=columns).to_csv(

@@ -15,6 +15,7 @@ from mbseg_bids.bids import names
 from mbseg_bids.bids.image_checks import inspect_image, require_anatomy
 from mbseg_bids.bids.index import find_participants, index_images
 from mbseg_bids.bids.left_out import Ignored, Marked, quality_marks
+from mbseg_bids.bids.origin import sidecar_root
 from mbseg_bids.bids.phase_files import PhaseFiles, find_phase
 from mbseg_bids.bids.selection import Candidate, Selected, select
 from mbseg_bids.bids.sidecars import check_sidecars, echo_time
@@ -49,6 +50,8 @@ class Session:
     """Why this session cannot run; None if it can."""
     phase: PhaseFiles | None = None
     """Phase of the T2*-weighted image, if there is one to use."""
+    title: str = ""
+    """What reports call it; empty: its label."""
 
     @property
     def label(self) -> str:
@@ -192,8 +195,8 @@ def _say_who_is_left_out(participants: Sequence[str]) -> None:
 def check_sessions(found: Iterable[Session], bids_dir: Path | None = None, n_threads: int = 1) -> list[Session]:
     """Read every chosen image and its sidecars once; a session with a bad one carries that problem.
 
-    Decompression leaves Python's lock to others, so several threads read that much faster. Without ``bids_dir`` the
-    sidecars are not looked at.
+    Decompression leaves Python's lock to others, so several threads read that much faster. ``bids_dir`` is the root of
+    the dataset, None for plain files.
     """
     with ThreadPoolExecutor(max_workers=n_threads) as pool:
         return list(pool.map(lambda session: _checked(session, bids_dir), found))
@@ -207,9 +210,9 @@ def _checked(session: Session, bids_dir: Path | None) -> Session:
         for path in image.paths:
             try:
                 warnings += inspect_image(path, contrast)
-                warnings += check_sidecars(path, bids_dir, contrast) if bids_dir else []
+                warnings += check_sidecars(path, sidecar_root(path, bids_dir), contrast)
             except MbsegError as error:
-                return Session(session.participant, session.session, session.images, session.warnings, error)
+                return replace(session, phase=None, problem=error)
     anatomical = anatomical_contrast(session.images)
     image = session.images[anatomical]
     try:

@@ -12,13 +12,11 @@ from mbseg_bids import __version__
 from mbseg_bids.bids import colours
 from mbseg_bids.bids.files import remove_leftovers, write_json, write_text
 from mbseg_bids.bids.inputs import session_label
+from mbseg_bids.bids.origin import RAW, bids_uri
 from mbseg_bids.contrasts import CHANNELS, CONTRASTS
 from mbseg_bids.data.columns import describe_columns
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.template import TEMPLATE_URLS
-
-RAW = "raw"
-"""Name of the input dataset in BIDS URIs, resolved by ``DatasetLinks``."""
 
 BIDS_VERSION = "1.10.0"
 
@@ -254,13 +252,8 @@ def remove_session_files(output_dir: Path, participant: str, session: str | None
         folder.rmdir()
 
 
-def bids_uri(path: Path, bids_dir: Path) -> str:
-    """Return the BIDS URI of a file of the input dataset."""
-    return f"bids:{RAW}:{path.relative_to(bids_dir).as_posix()}"
-
-
 def sidecar_of(
-    output: Output, images: Mapping[str, Iterable[Path]], bids_dir: Path, *, phase: Iterable[Path] = ()
+    output: Output, images: Mapping[str, Iterable[Path]], bids_dir: Path | None, *, phase: Iterable[Path] = ()
 ) -> dict[str, Any]:
     """Return the content of the JSON sidecar of an image output.
 
@@ -271,7 +264,7 @@ def sidecar_of(
     images
         Input files by contrast, of those the session has.
     bids_dir
-        Root of the input dataset.
+        Root of the input dataset; None for plain files.
     phase
         Input files of the phase, of a session that has one.
     """

@@ -12,8 +12,6 @@ from mbseg_bids.cli.environment import quiet_libraries
 from mbseg_bids.cli.parser import parse_request
 from mbseg_bids.errors import exit_code_of
 
-LOGGER = logging.getLogger("mbseg")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code; the last line on the terminal says how it ended."""
@@ -28,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> int:
     request = parse_request(argv)
     quiet_libraries()
-    _log_to_terminal(request.verbosity)
+    from mbseg_bids.cli.terminal import log_to_terminal
+
+    log_to_terminal(request.verbosity)
     if request.level == "group":
         from mbseg_bids.cli.group import run_group
 
@@ -62,14 +62,6 @@ def _stoppable() -> Iterator[None]:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _log_to_terminal(verbosity: int) -> None:
-    from mbseg_bids.cli.terminal import TerminalHandler
-
-    logging.basicConfig(handlers=[TerminalHandler(sys.stderr, verbosity)], force=True)
-    LOGGER.setLevel(logging.DEBUG)
-    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # every header oddity, at every reading
 
 
 if __name__ == "__main__":

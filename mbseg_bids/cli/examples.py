@@ -1,7 +1,15 @@
 """Examples below the help of every command of the workbench; a test parses each of them."""
 
 EXAMPLES = {
-    "mbseg": ("mbseg simulate sim --participants 2", "mbseg evaluate sim/derivatives/truth OUTPUT_DIR"),
+    "mbseg": (
+        "mbseg segment scan.nii.gz --t1w t1w.nii.gz -o results",
+        "mbseg simulate sim --participants 2",
+        "mbseg evaluate sim/derivatives/truth OUTPUT_DIR",
+    ),
+    "mbseg segment": (
+        "mbseg segment scan.nii.gz --t2w scan_t2w.nii.gz --t1w scan_t1w.nii.gz -o results",
+        "mbseg segment swi.nii.gz -o results --n-cpus 2",
+    ),
     "mbseg simulate": (
         "mbseg simulate sim --participants 2 --sessions 2 1 --seed 1",
         "mbseg simulate sim4 --participants 4 --lesions 5 20",

@@ -24,6 +24,7 @@ class Request:
     """What the user asked for, checked as far as the command line alone can be."""
 
     bids_dir: Path
+    """Root of the BIDS dataset; of plain files, the folder of the T2*-weighted image."""
     output_dir: Path
     level: str
     work_dir: Path
@@ -46,6 +47,13 @@ class Request:
     """Of the counts, at the group level."""
     reviewed: bool = False
     """At the group level: take results that a reader has reviewed, where there are any."""
+    plain: bool = False
+    """Plain files are segmented, no BIDS dataset."""
+
+    @property
+    def dataset(self) -> Path | None:
+        """Root of the BIDS dataset; None where plain files are segmented."""
+        return None if self.plain else self.bids_dir
 
 
 EXAMPLES = (
@@ -85,8 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: what each step logs")
     _add_selection(parser.add_argument_group("what to process"))
     _add_reuse(parser.add_argument_group("results to reuse"))
-    _add_method(parser.add_argument_group("method"))
-    _add_resources(parser.add_argument_group("resources"))
+    add_method(parser.add_argument_group("method"))
+    add_resources(parser.add_argument_group("resources"))
     add_model_options(parser.add_argument_group("statistics"))
     _add_running(parser.add_argument_group("running"))
     return parser
@@ -121,7 +129,7 @@ def parse_request(argv: Sequence[str]) -> Request:
         output_dir=args.output_dir.absolute(),
         level=args.analysis_level,
         work_dir=args.work_dir.absolute(),
-        settings=_settings(args),
+        settings=settings_of(args),
         participants=_labels(args.participant_label, "sub-"),
         sessions=_labels(args.session_label, "ses-"),
         filter_file=args.bids_filter_file,
@@ -227,7 +235,8 @@ def _add_reuse(group: Any) -> None:
     add("--fs-subjects-dir", type=Path, metavar="DIR", help="FreeSurfer or FastSurfer subjects to take aseg from")
 
 
-def _add_method(group: Any) -> None:
+def add_method(group: Any) -> None:
+    """Add the options of the method."""
     add = group.add_argument
     add(
         "--ratio-threshold",
@@ -280,7 +289,8 @@ def _add_method(group: Any) -> None:
     add("--config-file", type=Path, metavar="FILE", help="TOML settings; options on the command line win")
 
 
-def _add_resources(group: Any) -> None:
+def add_resources(group: Any) -> None:
+    """Add the options about the machine."""
     add = group.add_argument
     add(
         "--n-cpus",
@@ -333,7 +343,11 @@ def _add_running(group: Any) -> None:
     add("--stop-on-first-crash", action="store_true", default=None, help="do not go on with other sessions")
     add("--dry-run", action="store_true", help="say what would run, for whom, and what is missing; write nothing")
     add("--reports-only", action="store_true", help="only make the reports again, from the output folder")
-    add("--boilerplate-only", action="store_true", help="only write the methods text, logs/CITATION.md")
+    add(
+        "--boilerplate-only",
+        action="store_true",
+        help="only write the methods text, logs/CITATION.md: what was done, and apart what would be done",
+    )
     add("--notrack", action="store_true", help="for command lines of other apps: nothing is ever reported home")
     add("--write-graph", action="store_true", default=None, help="write the workflow graph to logs/")
 
@@ -375,12 +389,13 @@ _OPTION_OF_SETTING = {
 }
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return the settings of a command line that has all of these options or some of them."""
     cpus = _usable_cpus()
     base = Settings().override(execution={"n_procs": cpus, "omp_nthreads": min(cpus, 8)})
     from_file = from_toml(args.config_file, base) if args.config_file else base
     given = {
-        table: {key: getattr(args, option) for key, option in options.items() if getattr(args, option) is not None}
+        table: {key: value for key, option in options.items() if (value := getattr(args, option, None)) is not None}
         for table, options in _OPTION_OF_SETTING.items()
     }
     if args.low_mem:

@@ -61,10 +61,10 @@ def run_participant(request: Request) -> str:
         database_dir=request.database_dir,
     )
     LOGGER.info("checking the images of %s", counted(len(found), "session"))
-    sessions = inputs.check_sessions(found, request.bids_dir, n_threads=request.settings.execution.n_procs)
+    sessions = inputs.check_sessions(found, request.dataset, n_threads=request.settings.execution.n_procs)
     plans, problems = plan_sessions(sessions, request)
     if request.dry_run:
-        print(describe(sessions, plans, problems, request.bids_dir))
+        print(describe(sessions, plans, problems, request.dataset))
         return _would_end(plans, problems)
     for label, error in problems.items():
         LOGGER.error("%s cannot run: %s", label, error)
@@ -72,7 +72,7 @@ def run_participant(request: Request) -> str:
         return ending(Outcome(failed=problems), "")
     write_dataset_files(request.output_dir, request.bids_dir, description)
     with RunLog(request) as log:
-        return _run(request, plans, problems, log)
+        return run_plans(request, plans, problems, log)
 
 
 def _would_end(plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError]) -> str:
@@ -103,13 +103,32 @@ def _check_folders(request: Request) -> dict[str, Any]:
     return description
 
 
-def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
-    """Compute what is not done yet, then the reports; one session that fails stops no other."""
+def run_plans(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], log: RunLog) -> str:
+    """Compute what is not done yet, then the reports; one session that fails stops no other.
+
+    Parameters
+    ----------
+    request
+        Folders and settings; what it says about the choice of sessions is not looked at.
+    plans, problems
+        Of :func:`mbseg_bids.cli.planning.plan_sessions`.
+    log
+        Of this run.
+
+    Returns
+    -------
+    What was done, in words.
+
+    Raises
+    ------
+    MbsegError
+        If any session failed, see :func:`mbseg_bids.cli.outcome.ending`.
+    """
     outcome = Outcome(failed=dict(problems))
     outcome.incomplete = {plan.session.label for plan in plans if plan.session.missing}
     if request.boilerplate_only:
         with scratch_folders():
-            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+            write_boilerplate(request.output_dir, [_with_methods(request, plan) for plan in plans])
         return f"the methods text is in {request.output_dir / 'logs' / 'CITATION.md'}"
     _remove_leftovers(request.output_dir)
     for label, error in problems.items():
@@ -118,7 +137,7 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
         _compute(request, plans, log, outcome)
         good = {plan.session.participant for plan in plans if plan.session.label not in outcome.failed}
         if good:
-            write_boilerplate(request.output_dir, [plan.facts for plan in plans])
+            write_boilerplate(request.output_dir)
         for participant in sorted({plan.session.participant for plan in plans} - good):
             (request.output_dir / f"sub-{participant}.html").unlink(missing_ok=True)  # of results that are gone
         told = {label.split("_")[0][4:] for label in outcome.failed if has_failure(request.output_dir, label)}
@@ -130,6 +149,16 @@ def _run(request: Request, plans: Sequence[SessionPlan], problems: Mapping[str, 
         raise
     _say_how_it_ended(request, plans, outcome, log)
     return ending(outcome)
+
+
+def _with_methods(request: Request, plan: SessionPlan) -> dict[str, Any]:
+    """Return the facts of a session that is not run, with the methods text that its run would have."""
+    from mbseg_bids.workflows.base import init_session_wf, paragraphs
+
+    workflow = init_session_wf(
+        plan=plan, bids_dir=request.dataset, output_dir=request.output_dir, settings=request.settings, hide={}
+    )
+    return {**plan.facts, "methods": paragraphs(workflow)}
 
 
 def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: Outcome, log: RunLog) -> None:
@@ -148,7 +177,8 @@ def _say_how_it_ended(request: Request, plans: Sequence[SessionPlan], outcome: O
     for label, error in outcome.failed.items():
         LOGGER.error("%s failed (exit code %d): %s", label, error.exit_code, error)
     _remove_leftovers(request.output_dir)
-    print(outcome.table(), flush=True)
+    if not request.plain:  # the user never sees this folder
+        print(outcome.table(), flush=True)
 
 
 def _remove_leftovers(output_dir: Path) -> None:
@@ -211,7 +241,7 @@ def _run_workflow(request: Request, plans: Sequence[SessionPlan], log: RunLog, o
             LOGGER.warning("%s: %s", plan.session.label, warning)
     workflow = init_mbseg_wf(
         plans=plans,
-        bids_dir=request.bids_dir,
+        bids_dir=request.dataset,
         output_dir=request.output_dir,
         work_dir=request.work_dir / f"mbseg-bids-{__version__}",  # another version must not take over its results
         settings=request.settings,

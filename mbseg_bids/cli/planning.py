@@ -10,6 +10,7 @@ from typing import Any
 from mbseg_bids import __version__
 from mbseg_bids.bids import progress, reuse
 from mbseg_bids.bids.inputs import Session
+from mbseg_bids.bids.origin import input_name, sidecar_root
 from mbseg_bids.bids.phase_files import PhaseFiles
 from mbseg_bids.bids.sidecars import acquisition
 from mbseg_bids.cli.parser import Request
@@ -20,6 +21,7 @@ SOFTWARE = (
     "nibabel",
     "nilearn",
     "nipype",
+    "niworkflows",
     "numpy",
     "openvino",
     "pandas",
@@ -95,7 +97,7 @@ def _version(name: str) -> str:
 
 
 def describe(
-    sessions: Sequence[Session], plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], bids_dir: Path
+    sessions: Sequence[Session], plans: Sequence[SessionPlan], problems: Mapping[str, MbsegError], bids_dir: Path | None
 ) -> str:
     """Return, as text, what would run for whom and what is missing."""
     by_label = {plan.session.label: plan for plan in plans}
@@ -113,12 +115,12 @@ def describe(
         )
         lines.append(f"{session.label}: {state}")
         for contrast, image in session.images.items():
-            names = ", ".join(path.relative_to(bids_dir).as_posix() for path in image.paths)
+            names = ", ".join(input_name(path, bids_dir) for path in image.paths)
             lines.append(f"  {contrast}: {names} ({image.reason})")
         if plan is not None:
             lines += [f"  {contrast}: none" for contrast in session.missing]
         if session.phase is not None:
-            names = ", ".join(path.relative_to(bids_dir).as_posix() for path in session.phase.paths)
+            names = ", ".join(input_name(path, bids_dir) for path in session.phase.paths)
             lines.append(f"  phase: {names} (beside the T2starw)")
         for role, path in plan.reused.items() if plan else ():
             lines.append(f"  {role}: {path} (reused)")
@@ -143,14 +145,16 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
         "session": session.session,
         "contrasts": list(session.contrasts),
         "missing_contrasts": list(session.missing),
-        "inputs": {contrast: _input_facts(image, request.bids_dir) for contrast, image in session.images.items()},
+        "inputs": {contrast: _input_facts(image, request.dataset) for contrast, image in session.images.items()},
         "reused": {role: str(path) for role, path in reused.items()},
         "settings": {table: settings[table] for table in progress.RESULT_TABLES},
         "warnings": [*session.warnings, *reuse_warnings],
         "software": dict(software),
     }
+    if session.title:
+        facts["title"] = session.title
     if session.phase is not None:
-        facts["phase"] = _phase_facts(session.phase, request.bids_dir)
+        facts["phase"] = _phase_facts(session.phase, request.dataset)
         facts["software"] = {**software, "scikit-image": _version("scikit-image")}
     done = progress.is_done(request.output_dir, session.label, fingerprint)
     changed = "" if done else progress.what_changed(request.output_dir, session.label, fingerprint, facts)
@@ -168,18 +172,18 @@ def _reused(session: Session, request: Request) -> tuple[dict[str, Path], list[s
     return (found, []) if t1w is not None else reuse.without_t1w(found)
 
 
-def _phase_facts(phase: PhaseFiles, bids_dir: Path) -> dict[str, Any]:
+def _phase_facts(phase: PhaseFiles, bids_dir: Path | None) -> dict[str, Any]:
     return {
-        "paths": [path.relative_to(bids_dir).as_posix() for path in phase.paths],
+        "paths": [input_name(path, bids_dir) for path in phase.paths],
         "echo_times": [echo.echo_time for echo in phase.echoes],
         "field_strength": phase.field_strength,
     }
 
 
-def _input_facts(image: Any, bids_dir: Path) -> dict[str, Any]:
-    paths = [path.relative_to(bids_dir).as_posix() for path in image.paths]
+def _input_facts(image: Any, bids_dir: Path | None) -> dict[str, Any]:
+    paths = [input_name(path, bids_dir) for path in image.paths]
     facts = {"path": paths[0], "reason": image.reason, "shape": list(image.header.shape)}
     if len(paths) > 1:
         facts["paths"] = paths
-    facts["metadata"] = acquisition(image.paths[0], bids_dir, ACQUISITION)
+    facts["metadata"] = acquisition(image.paths[0], sidecar_root(image.paths[0], bids_dir), ACQUISITION)
     return facts | {"spacing": [round(size, 4) for size in image.header.spacing]}

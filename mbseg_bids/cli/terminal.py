@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +52,13 @@ class TerminalHandler(logging.StreamHandler):
         elif record.name != "mbseg.steps":
             with self.lines.taken_away():
                 super().emit(record)
+
+
+def log_to_terminal(verbosity: int) -> None:
+    """Let the loggers of this package and of its libraries speak on the terminal, as much as was asked for."""
+    logging.basicConfig(handlers=[TerminalHandler(sys.stderr, verbosity)], force=True)
+    logging.getLogger("mbseg").setLevel(logging.DEBUG)
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # every header oddity, at every reading
 
 
 @contextlib.contextmanager

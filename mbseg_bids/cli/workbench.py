@@ -13,6 +13,7 @@ from mbseg_bids.cli.examples import EXAMPLES
 from mbseg_bids.errors import exit_code_of
 
 COMMANDS = {
+    "segment": "segment the microbleeds of one scan given as plain NIfTI files",
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
     "train": "train the network: CSF first, then microbleeds",
     "study": "how patch size, frozen layers, batch, rate and rotations change the result",
@@ -64,3 +65,7 @@ def _main(arguments: list[str]) -> int:
         arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
     args = parser.parse_args(arguments)
     return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -69,6 +69,14 @@ def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64])
     -------
     Grid
         It covers the whole field of view and shares its centre; slices coincide with the native ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import detection_grid
+    >>> grid = detection_grid((200, 200, 40), np.diag([0.5, 0.5, 3.0, 1.0]))
+    >>> grid.shape, grid.spacing
+    ((100, 100, 40), (1.0, 1.0, 3.0))
     """
     affine = np.asarray(affine, np.float64)
     order, flips = _closest_ras_slices_last(affine)
@@ -112,12 +120,30 @@ def to_detection_grid(volume: Volume, grid: Grid, *, order: int = 1) -> Volume:
     ------
     ValueError
         If the two grids do not share the directions of their axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import Volume, detection_grid, to_detection_grid
+    >>> scan = Volume(np.arange(8.0).reshape(4, 2, 1).astype(np.float32), np.diag([0.5, 0.5, 3.0, 1.0]))
+    >>> to_detection_grid(scan, detection_grid(scan.shape, scan.affine)).data[:, :, 0].tolist()
+    [[1.5], [5.5]]
     """
     return Volume(_resample_aligned(volume, grid.shape, grid.affine, order), grid.affine.copy())
 
 
 def probability_to_native(probability: Volume, shape: tuple[int, int, int], affine: npt.NDArray) -> Volume:
-    """Bring values of the detection grid back to the native grid, linearly; the affine is kept to the bit."""
+    """Bring values of the detection grid back to the native grid, linearly; the affine is kept to the bit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import Volume, probability_to_native
+    >>> found = Volume(np.array([0.0, 1.0], np.float32).reshape(2, 1, 1), np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> native = probability_to_native(found, (3, 1, 1), np.diag([0.5, 1.0, 3.0, 1.0]))
+    >>> native.data[:, 0, 0].tolist()
+    [0.0, 0.5, 1.0]
+    """
     return Volume(_resample_aligned(probability, shape, affine, 1), np.array(affine, np.float64))
 
 
@@ -146,6 +172,16 @@ def labels_to_native(labels: Volume, shape: tuple[int, int, int], affine: npt.ND
     -------
     Volume
         int32 on the native grid, its affine equal to ``affine`` to the bit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import Volume, labels_to_native
+    >>> labels = np.zeros((9, 9, 1), np.int32)
+    >>> labels[2, 2], labels[6, 6] = 1, 2
+    >>> native = labels_to_native(Volume(labels, np.eye(4)), (4, 4, 1), np.diag([2.4, 2.4, 1.0, 1.0]))
+    >>> np.unique(native.data).tolist()  # none is lost, though the voxels are larger than the lesions
+    [0, 1, 2]
     """
     affine = np.array(affine, np.float64)
     native = _resample_aligned(labels, shape, affine, 0).astype(np.int32)

@@ -34,6 +34,16 @@ def standardise(image: npt.NDArray, brain: npt.NDArray[np.bool_]) -> npt.NDArray
     ------
     UnreadableDataError
         If the brain mask is empty or the image has no positive signal in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import standardise
+    >>> image = np.full((4, 4, 4), 350.0)
+    >>> image[0] = 0  # stays zero: quotients of intensities do not change
+    >>> scaled = standardise(image, image > 0)
+    >>> float(scaled.min()), float(scaled.max())
+    (0.0, 100.0)
     """
     values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     inside = values[np.asarray(brain, bool)]

@@ -16,6 +16,14 @@ class Volume:
         Shape (i, j, k), in the axis order of the file it came from.
     affine
         Shape (4, 4), float64: voxel indices (i, j, k, 1) to RAS+ millimetres.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import Volume
+    >>> scan = Volume(np.zeros((4, 5, 6)), np.diag([0.5, 0.5, 2.0, 1.0]))
+    >>> scan.spacing
+    (0.5, 0.5, 2.0)
     """
 
     data: npt.NDArray

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from mbseg_bids import __version__
+from mbseg_bids.bids.boilerplate import boilerplate, finished_sessions
 from mbseg_bids.bids.files import write_bytes, write_text
 from mbseg_bids.bids.outputs import thumbnail_path
 from mbseg_bids.clinical.counts import LesionCounts, count_lesions
@@ -94,6 +95,8 @@ class Section:
     """Everything the template shows of one session; already words, numbers and pictures."""
 
     key: SessionKey
+    title: str
+    """What the session is called: its label, or the name of a plain file."""
     anchor: str
     verdict: Verdict
     checks: tuple[RegistrationCheck, ...]
@@ -186,9 +189,10 @@ def render_individual(
         .get_template("individual.html.j2")
         .render(
             participant=label,
+            heading=sections[0].title if len(sections) == 1 and not sections[0].key.session else f"sub-{label}",
             sections=sections,
             detail=detail,
-            methods=_methods(output_dir / "logs" / "CITATION.md"),
+            methods=_methods(finished_sessions(output_dir, label)),
             legend=mosaics.region_legend(),
             words=gallery.words,
             convention=CONVENTION,
@@ -346,6 +350,7 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
     weights = mapping(detection.get("weights"))
     return Section(
         key=files.key,
+        title=str(summary.get("title") or files.key.prefix),
         anchor="",
         verdict=judge(summary, files.problems, table_found=table_found),
         checks=registration_checks(summary),
@@ -408,12 +413,9 @@ def _input(summary: Mapping[str, Any], name: str) -> tuple[str, str, str, str]:
     return TITLES[name], path, ", ".join(geometry) or "n/a", "; ".join(texts(found.get("reason")))
 
 
-def _methods(path: Path) -> list[tuple[str, list[str]]]:
-    """Return the boilerplate as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return []
+def _methods(summaries: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the methods text of sessions as (``heading``, ``paragraph`` or ``list``, texts), without its title."""
+    text = boilerplate(summaries) if summaries else ""
     blocks: list[tuple[str, list[str]]] = []
     for block in (" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=[#*-] |\d+\. )", text)):
         item = re.sub(r"^\d+\. ", "", block)

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable
 
 from nipype.interfaces.utility import IdentityInterface, Merge
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Node
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
-from mbseg_bids.contrasts import CONTRASTS
+from mbseg_bids.contrasts import CONTRASTS, TITLES
 from mbseg_bids.imaging.anatomical import anatomical_contrast
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 from mbseg_bids.interfaces.anatomy import (
@@ -26,6 +27,12 @@ T1W_SPACE = ("t1w_preproc", "brain_t1w", "tissue_t1w", "regions_t1w")
 TRANSFORMS = ("t1w_to_t2star", "t2w_to_t2star", "anat_to_t2star", "anat_to_template", "template_to_anat")
 OUTPUTS = (*DETECTION_GRID, *NATIVE, *T1W_SPACE, "places", *TRANSFORMS, "qc_json")
 """Of a session with all three contrasts."""
+REUSE_WORDS = {
+    "aseg": "the anatomical segmentation (aseg)",
+    "brain_mask": "the brain mask",
+    "wmh_mask": "the white-matter-hyperintensity mask",
+}
+"""Results of other tools in words, by input."""
 
 
 def outputs_with(contrasts: Iterable[str]) -> tuple[str, ...]:
@@ -47,6 +54,7 @@ def init_anatomy_wf(
     omp_nthreads: int = 1,
     template: str = DEFAULT_TEMPLATE,
     contrasts: Collection[str] = CONTRASTS,
+    reused: Collection[str] = (),
 ) -> Workflow:
     """Build the anatomy workflow of one session.
 
@@ -66,6 +74,8 @@ def init_anatomy_wf(
         BIDS name of the template.
     contrasts
         Images the session has; T2starw is always one of them. Nodes, inputs and outputs of others are left out.
+    reused
+        Optional inputs that will be given; only the methods text speaks of them.
 
     Inputs
     ------
@@ -98,6 +108,7 @@ def init_anatomy_wf(
         ``coverage`` (part of the brain in the field of view of ``T2starw``).
     """
     workflow = Workflow(name=name)
+    workflow.__desc__ = _describe(settings, contrasts, template, reused)
     anatomical = anatomical_contrast(contrasts)
     keys = [KEYS[contrast] for contrast in CONTRASTS if contrast in contrasts]
     outputs = outputs_with(contrasts)
@@ -150,6 +161,35 @@ def init_anatomy_wf(
         workflow.connect(node, "record", records, f"in{number}")
     workflow.connect(records, "out", gather, "records")
     return workflow
+
+
+def _describe(settings: AnatomySettings, contrasts: Collection[str], template: str, reused: Collection[str]) -> str:
+    """Return the paragraph of the methods text about this workflow."""
+    anatomical = anatomical_contrast(contrasts)
+    others = [contrast for contrast in ("T1w", "T2w") if contrast in contrasts]
+    registered = f"the {TITLES[anatomical]} image was registered"
+    if others:
+        was = "were" if len(others) > 1 else "was"
+        registered = f"{' and '.join(others)} {was} registered rigidly to the T2*-weighted image, and the {anatomical}"
+    sentences = [
+        f"Each image was corrected for intensity bias with N4 (Tustison 2010; at most {settings.n4_iterations} "
+        f"iterations at each level). With Greedy (Yushkevich 2016), {registered} to the template {template}, affinely "
+        f"and deformably ({'2 mm' if settings.registration == 'coarse' else '1 mm'}). Each registration was checked by "
+        "image similarity and brain overlap. Intensities were standardised linearly to 0-100 inside the brain mask."
+    ]
+    if anatomical != "T1w":
+        sentences.append(
+            f"Without a T1w, the brain was outlined on the {TITLES[anatomical]} image, which was registered to the "
+            "template with its intensities inverted; cerebrospinal fluid was found by its signal, grey and white "
+            "matter and all regions came from the atlas on the template."
+        )
+    taken = [words for role, words in REUSE_WORDS.items() if role in reused]
+    sentences.append(
+        f"Existing results were reused: {', '.join(taken)}; all else was computed."
+        if taken
+        else "Brain mask, tissues and regions were computed by mbseg-bids."
+    )
+    return " ".join(sentences) + "\n\n"
 
 
 def _connect_t1w_space(workflow: Workflow, anat: Node, segment: Node, outputnode: Node) -> None:

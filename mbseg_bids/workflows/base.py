@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nipype.interfaces.utility import IdentityInterface, Merge
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Node
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from mbseg_bids import __version__
 from mbseg_bids.bids.inputs import Session
@@ -19,6 +20,7 @@ from mbseg_bids.bids.outputs import (
     regions_table,
     sidecar_of,
 )
+from mbseg_bids.contrasts import CONTRASTS, TITLES
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 from mbseg_bids.interfaces.anatomy import KEYS
 from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative, WriteIfGiven
@@ -58,7 +60,7 @@ class SessionPlan(Protocol):
 def init_mbseg_wf(
     *,
     plans: Sequence[SessionPlan],
-    bids_dir: Path,
+    bids_dir: Path | None,
     output_dir: Path,
     work_dir: Path,
     settings: Settings,
@@ -71,7 +73,7 @@ def init_mbseg_wf(
     plans
         Sessions to run.
     bids_dir, output_dir, work_dir
-        Roots of input, derivatives and intermediate results.
+        Roots of input (None for plain files), derivatives and intermediate results.
     settings
         Settings of the run.
     hide
@@ -97,7 +99,7 @@ def session_workflow_name(session: Session) -> str:
 
 
 def init_session_wf(
-    *, plan: SessionPlan, bids_dir: Path, output_dir: Path, settings: Settings, hide: Mapping[str, str]
+    *, plan: SessionPlan, bids_dir: Path | None, output_dir: Path, settings: Settings, hide: Mapping[str, str]
 ) -> Workflow:
     """Build the workflow of one session.
 
@@ -105,10 +107,15 @@ def init_session_wf(
     derivatives -> summary.
     """
     workflow = Workflow(name=session_workflow_name(plan.session))
+    workflow.__desc__ = _describe(plan.session, plain=bids_dir is None)
     inputs = _init_inputs(workflow, plan)
     have = plan.session.contrasts
     anatomy = init_anatomy_wf(
-        name="anatomy_wf", settings=settings.anatomy, omp_nthreads=settings.execution.omp_nthreads, contrasts=have
+        name="anatomy_wf",
+        settings=settings.anatomy,
+        omp_nthreads=settings.execution.omp_nthreads,
+        contrasts=have,
+        reused=tuple(plan.reused),
     )
     detection = init_detection_wf(name="detection_wf", settings=settings, phase=plan.session.phase)
     contrasts = [(KEYS[contrast], f"inputnode.{KEYS[contrast]}") for contrast in have]
@@ -136,6 +143,26 @@ def init_session_wf(
 
 def _has_phase(plan: SessionPlan) -> bool:
     return plan.session.phase is not None and bool(plan.session.phase.echoes)
+
+
+def paragraphs(workflow: Workflow) -> list[str]:
+    """Return the methods text of a session, a paragraph for each part of its workflow that has something to say."""
+    return [paragraph for paragraph in workflow.visit_desc().split("\n\n") if paragraph]
+
+
+def _describe(session: Session, *, plain: bool) -> str:
+    """Return the paragraph of the methods text about the images of a session."""
+    titles = [TITLES[contrast] for contrast in CONTRASTS if contrast in session.images]
+    sentences = [] if plain else ["Images were taken from a BIDS dataset (Gorgolewski 2016)."]
+    sentences.append(f"The network saw {' and '.join([', '.join(titles[:-1]), titles[-1]] if titles[1:] else titles)}.")
+    if session.missing:
+        lacking = " and ".join(TITLES[contrast] for contrast in session.missing)
+        sentences.append(f"There was no {lacking}: the network saw zeros in its place.")
+    if len(session.images["T2starw"].paths) > 1:
+        sentences.append("The T2*-weighted image was the mean of several echoes.")
+    if "this session has none" in getattr(session.images.get("T1w"), "reason", ""):
+        sentences.append("The T1w came from another session of the participant.")
+    return " ".join(sentences) + "\n\n"
 
 
 def _init_inputs(workflow: Workflow, plan: SessionPlan) -> Node:
@@ -221,7 +248,7 @@ def _connect_outputs(
     outputs: Sequence[Output],
     sources: Mapping[str, tuple[Any, str]],
     inputs: Node,
-    bids_dir: Path,
+    bids_dir: Path | None,
     output_dir: Path,
     hide: Mapping[str, str],
 ) -> None:
@@ -253,7 +280,7 @@ def _connect_outputs(
     finish = Node(FinishSession(output_dir=str(output_dir)), name="finish", run_without_submitting=True)
     finish.inputs.label = session.label
     finish.inputs.fingerprint = plan.fingerprint
-    finish.inputs.facts = dict(plan.facts)
+    finish.inputs.facts = {**plan.facts, "methods": paragraphs(workflow)}
     finish.inputs.hide = dict(hide)
     workflow.connect(written, "out", finish, "out_files")
     workflow.connect(*_field(sources["anatomy"], "qc_json"), finish, "anatomy")

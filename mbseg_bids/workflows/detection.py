@@ -5,13 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Node
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from mbseg_bids.bids.phase_files import PhaseFiles
 from mbseg_bids.data import CANDIDATE_CLASSIFIER, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.interfaces.phase import JudgeByPhase
-from mbseg_bids.settings import Settings
+from mbseg_bids.settings import DetectionSettings, Settings
 from mbseg_bids.workflows.gpu import gpu_expected
 
 INPUTS = ("t2star_det", "t2w_det", "t1w_det", "brain_det", "tissue_det", "regions_det", "t2star", "brain_native")
@@ -65,6 +66,7 @@ def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, na
         Counts, search, settings, weights, durations and warnings.
     """
     workflow = Workflow(name=name)
+    workflow.__desc__ = _describe(settings.detection)
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
     with_phase = phase is not None and bool(phase.echoes)
     outputnode = Node(IdentityInterface(fields=[*OUTPUTS, *(["local_phase"] if with_phase else [])]), name="outputnode")
@@ -114,6 +116,7 @@ def _add_phase(workflow: Workflow, phase: PhaseFiles) -> None:
     inputnode, find_lesions, write_lesions, outputnode = (
         workflow.get_node(name) for name in ("inputnode", "find_lesions", "write_lesions", "outputnode")
     )
+    workflow.__postdesc__ = _PHASE_TEXT
     judge_by_phase = Node(
         JudgeByPhase(
             magnitudes=[str(echo.magnitude) for echo in phase.echoes],
@@ -133,6 +136,43 @@ def _add_phase(workflow: Workflow, phase: PhaseFiles) -> None:
         (judge_by_phase, outputnode, [("local_phase", "local_phase")]),
     ])
     # fmt: on
+
+
+_PHASE_TEXT = (
+    "A dipole was fitted to the unwrapped phase about each candidate after removal of a polynomial background, its "
+    "sign held against that of veins and iron in the same scan, where these told it surely; this step is not part of "
+    "the method of Dadar et al. 2022.\n\n"
+)
+
+
+def _describe(settings: DetectionSettings) -> str:
+    """Return the paragraph of the methods text about this workflow."""
+    where = "every brain voxel" if settings.exhaustive else "every brain voxel that is locally dark on T2*"
+    criteria = second_look = longest = ""
+    if settings.reader_criteria:
+        longest = "or longest "
+        criteria = (
+            "What remained was rejected where it was less than half surrounded by parenchyma on T2* and the tissue "
+            "map, had a core brighter than its surroundings on T2w or T1w, or lay on a dark line that went on at two "
+            "opposite sides (after Greenberg 2009, Gregoire 2009 and Duering 2023; not part of the method of Dadar et "
+            "al. 2022). "
+        )
+    if settings.second_look:
+        second_look = (
+            "What remained was kept where an additive logistic model of its shape, contrast, surroundings and network "
+            "probability, fitted to simulated scans, gave a probability of at least "
+            f"{settings.second_look_threshold:g} that it is a microbleed (definite from "
+            f"{settings.definite_threshold:g}); this step is not part of the method of Dadar et al. 2022. "
+        )
+    return (
+        f"A ResNet-50 (He 2016) classified {where} from a patch of {settings.patch_size} x {settings.patch_size} mm in "
+        f"the slice plane. Voxels with a microbleed probability of at least {settings.probability_threshold:g} were "
+        "joined into 26-connected components, whose border voxels were removed until the mean T2* signal around the "
+        f"component was at least {settings.ratio_threshold:g} times (in deep grey matter "
+        f"{settings.ratio_threshold_deep_gm:g} times) that of each border voxel. {criteria}{second_look}Lesions with "
+        f"an equal-sphere {longest}diameter above {settings.maximum_diameter:g} mm were not counted as "
+        "microbleeds.\n\n"
+    )
 
 
 def _state(path: Path) -> str:

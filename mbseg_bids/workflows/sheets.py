@@ -1,7 +1,8 @@
 """Rating sheets of a session: where a reader would say that its lesions lie."""
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Node
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from mbseg_bids.interfaces.sheets import RateLesions
 
@@ -40,6 +41,10 @@ def init_sheets_wf(*, name: str) -> Workflow:
         Sheets; columns in ``data/columns.json``.
     """
     workflow = Workflow(name=name)
+    workflow.__desc__ = (
+        "The places of the microbleeds were counted as on the rating sheets of MARS (Gregoire 2009) and BOMBS "
+        "(Cordonnier 2009).\n\n"
+    )
     fields = [*FROM_ANATOMY.values(), *FROM_DETECTION]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")

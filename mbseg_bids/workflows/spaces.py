@@ -1,7 +1,8 @@
 """Lesions in other spaces than that of the T2*-weighted image, and their places on the template."""
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Node
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from mbseg_bids.interfaces.images import MaskOfLabels
 from mbseg_bids.interfaces.labels import MapLabelsToT1w, MapLabelsToTemplate
@@ -39,6 +40,8 @@ def init_lesions_in_space_wf(*, name: str, space: str) -> Workflow:
     """
     workflow = Workflow(name=name)
     to_template = space == "template"
+    target = "template space" if to_template else "the space of the T1w"
+    workflow.__desc__ = f"Microbleeds were brought to {target} one by one, so that none was lost or merged.\n\n"
     used = ["anat_to_t2star", "anat_to_template"] if to_template else ["t1w_to_t2star", "t1w"]
     inputnode = Node(IdentityInterface(fields=["labels", *used]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["cmb_dseg", "cmb_mask"]), name="outputnode")

@@ -1,4 +1,4 @@
-"""The networks of the candidate classifier: neighbourhoods of microbleeds and of what is taken for them, and their training."""
+"""The networks of the candidate classifier: neighbourhoods of microbleeds and of what is taken for them; training."""
 
 import json
 from collections.abc import Mapping

@@ -40,8 +40,8 @@ FALSE_PER_SCAN = 0.3
 """On scans without microbleeds, at the threshold of the candidate classifier."""
 
 SLAB_MM = 45.0
-"""Of the scans that the candidate classifier is fitted to, and tried on, the network is asked about a slab as high as this: a
-candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
+"""Of the scans that the candidate classifier is fitted to, and tried on, the network is asked about a slab as high as
+this: a candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
 
 CURVES_ALONE = "second-look-without-network.json"
 """The candidate classifier fitted without the feature that its network gives, to see what that is worth."""
@@ -88,7 +88,7 @@ def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
 
 
 def collect(path: Path, work: Path, name: str) -> pd.DataFrame:
-    """Return what ratio rule and reader's criteria leave of a scan; ``path``: the networks of the candidate classifier."""
+    """Return what ratio rule and reader's criteria leave of a scan; ``path``: networks of the candidate classifier."""
     torch.set_num_threads(1)
     scan, probability = read(work, name)
     ask = partial(lesion_log_odds, load_lesion_networks(path, read_facts(path)["sha256"]))

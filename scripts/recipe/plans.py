@@ -45,8 +45,8 @@ class Scale:
     train
         Patches and neighbourhoods are cut from these.
     look, narrow
-        Whole scans that the candidate classifier is fitted to: of the whole breadth of the simulator, and of the narrow one
-        whose scans look like good scans of people.
+        Whole scans that the candidate classifier is fitted to: of the whole breadth of the simulator, and of the narrow
+        one, whose scans look like good scans of people.
     planted_train, planted_look
         Plantings in each real background, for training and for the candidate classifier.
     training, validation, test

@@ -221,9 +221,24 @@ def test_boilerplate_only_computes_nothing(make_dataset, tmp_path, fake_parts, r
     root, out = make_dataset(*SIX[:3]), tmp_path / "out"
     code, _ = run(root, out, "participant", "--boilerplate-only", "--ratio-threshold", "1.3")
     assert code == 0
-    assert "1.3 times (in deep grey matter 1.4 times)" in (out / "logs" / "CITATION.md").read_text()
+    text = (out / "logs" / "CITATION.md").read_text()
+    assert text.startswith(
+        "No session is finished.\n\n# Not run\n\nThis would describe 1 session (sub-01), not run so far."
+    )
+    assert "Images were taken from a BIDS dataset" in text
     assert count_anatomy == []
     assert fake_parts == []
+
+
+def test_the_methods_text_speaks_of_finished_sessions_alone(make_dataset, tmp_path, fake_parts, run):
+    root, out = make_dataset(*SIX), tmp_path / "out"
+    brighten(root / SIX[5], 500)
+    run(root, out, "participant")
+    assert "in 1 session (sub-01)." in (out / "logs" / "CITATION.md").read_text()
+    run(root, out, "participant", "--boilerplate-only")
+    text = (out / "logs" / "CITATION.md").read_text()
+    assert "in 1 session (sub-01)." in text
+    assert "This would describe 1 session (sub-02), not run so far." in text
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(make_dataset, tmp_path, fake_parts, run, capsys):
@@ -273,7 +288,7 @@ def test_a_session_without_contrasts_leaves_what_it_can_and_says_so_everywhere(
     for table in ("CMB", "CMBcandidates"):
         (row,) = (out / f"sub-01/anat/sub-01_space-T2starw_seg-{table}_dseg.tsv").read_text().splitlines()[1:]
         assert row.split("\t")[-1] == ",".join(summary["contrasts"])
-    assert f"1 session had no {' and no '.join(missing)}" in (out / "logs" / "CITATION.md").read_text()
+    assert f"There was no {' and '.join(missing)}: the network saw" in (out / "logs" / "CITATION.md").read_text()
     assert run(root, out, "participant")[1].endswith("1 of them by an earlier run, 1 of them without T1w or T2w")
 
 
@@ -354,7 +369,7 @@ def test_a_given_segmentation_reaches_the_anatomy_and_is_said_to_be_reused(
     summary = json.loads((out / "logs" / "sub-01_summary.json").read_text())
     assert summary["anatomy"]["reuse"] == {"aseg": "sub-01_desc-aseg_dseg.nii.gz"}
     assert summary["reused"] == {"aseg": "<smriprep>/sub-01/anat/sub-01_desc-aseg_dseg.nii.gz"}
-    assert "the anatomical segmentation (aseg) in 1 session" in (out / "logs" / "CITATION.md").read_text()
+    assert "(sub-01)." in (out / "logs" / "CITATION.md").read_text()
 
 
 def test_resources_are_recorded_if_asked(make_dataset, tmp_path, fake_parts, run, monkeypatch):

@@ -243,8 +243,9 @@ def test_hostile_strings_are_text(tmp_path):
     summary["anatomy"]["reuse"] = {HOSTILE: HOSTILE}
     summary["detection"]["weights"] = {"name": HOSTILE}
     summary["settings"] = {HOSTILE: {HOSTILE: HOSTILE}}
+    summary["methods"] = [HOSTILE, f"# {HOSTILE}"]
+    summary["title"] = HOSTILE
     anat = write_session(tmp_path, summary=summary, rows=rows)
-    (tmp_path / "logs" / "CITATION.md").write_text(f"# {HOSTILE}\n\n{HOSTILE}\n")
     candidates = next(anat.glob("*candidates_dseg.tsv"))
     candidates.write_text(candidates.read_text().replace("intensity_ratio", HOSTILE))
     page = report(tmp_path)

@@ -19,7 +19,7 @@ from mbseg_bids.reports.overview import overview, scan_sentence, weights_sentenc
 from mbseg_bids.reports.session_files import SessionFiles, SessionKey
 from mbseg_bids.reports.steps import readable
 
-CITATION = "# Methods\n\nFound.\n\n# References\n\n1. Dadar M. doi:10.1/a\n2. He K. doi:10.1/b\n"
+METHODS = ["The network saw T2*.", "A ResNet-50 (He 2016) classified every voxel."]
 
 
 class Text(HTMLParser):
@@ -47,12 +47,11 @@ def output(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     more = {"side": "left", "x_template_mm": -38.0, "y_template_mm": 9.0, "z_template_mm": 4.0}
     rows = [row | more | {"certainty": "possible", "lesion_probability": 0.6} for row in lesion_rows(fake_arrays())]
-    summary = fake_summary("01", finished="2031-05-06T07:08:09+00:00")
+    summary = fake_summary("01", finished="2031-05-06T07:08:09+00:00", methods=METHODS)
     summary["inputs"]["T2starw"]["metadata"] |= {"Manufacturer": "Acme", "ManufacturersModelName": "One"}
     anat = write_session(out, "01", axcodes="LPI", rows=rows, summary=summary)
     table = next(anat.glob("*CMBcandidates_dseg.tsv"))
     table.write_text(table.read_text().replace("rejected\tintensity_ratio", "rejected\tsecond_look"))
-    (out / "logs" / "CITATION.md").write_text(CITATION)
     (out / "participants.tsv").write_text("participant_id\tage\nsub-01\t71\n")
     return out
 
@@ -162,7 +161,19 @@ def test_methods_are_named_once_and_references_are_a_list(page):
     words = Text(page).words
     assert words.count("Methods") == 1
     references = page[page.index("<h3>References</h3>") :]
-    assert re.findall(r"<li>(.*?)</li>", references)[:2] == ["Dadar M. doi:10.1/a", "He K. doi:10.1/b"]
+    assert [entry[:5] for entry in re.findall(r"<li>(.*?)</li>", references)] == ["Dadar", "He K,", "Gorgo"]
+
+
+def test_methods_are_those_of_this_participant_alone(tmp_path):
+    write_session(tmp_path, "01", summary=fake_summary("01", methods=["Done to the first."]))
+    write_session(tmp_path, "01", session="2", summary=fake_summary("01", "2", methods=["Not finished."]))
+    (tmp_path / "logs" / "sub-01_ses-2_done.json").unlink()
+    write_session(tmp_path, "02", summary=fake_summary("02", methods=["Done to the second."]))
+    page = build_individual_report(tmp_path, "01").read_text()
+    methods = page[page.index('<h2 id="methods">') :]
+    assert "Done to the first." in methods
+    assert "Done to the second." not in methods
+    assert "Not finished." not in methods
 
 
 def test_names_of_steps_and_settings_are_words():

@@ -125,6 +125,13 @@ def load_candidate_classifier(path: Path = MODEL_FILE) -> CandidateClassifier:
     ------
     UnreadableDataError
         As :func:`read_candidate_classifier`; or if its network is missing or another.
+
+    Examples
+    --------
+    >>> from mbseg_bids.steps import load_candidate_classifier
+    >>> model = load_candidate_classifier()
+    >>> bool(model.curves) and model.ask is not None
+    True
     """
     model = read_candidate_classifier(path)
     return replace(model, ask=_network(Path(path).parent / NETWORK_FILE, model.network_sha256))

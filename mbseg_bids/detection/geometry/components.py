@@ -24,6 +24,16 @@ def find_components(
     Returns
     -------
     int32 of shape (I, J, K): 0 outside, then 1..n in the order of :func:`position_order`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import find_components
+    >>> mask = np.zeros((5, 5, 5), bool)
+    >>> mask[0, 0, 0] = mask[1, 1, 1] = mask[4, 4, 4] = True  # the first two share a corner
+    >>> labels = find_components(mask)
+    >>> int(labels[0, 0, 0]), int(labels[1, 1, 1]), int(labels[4, 4, 4])
+    (1, 1, 2)
     """
     labels, n = ndimage.label(mask, structure=TOUCHING)
     return renumber(labels.astype(np.int32), position_order(labels, np.eye(4) if affine is None else affine, n))

@@ -92,6 +92,20 @@ def segment_lesions(
         Without it the criteria do not know what surrounds a candidate.
     second_look
         The model that judges what the rule leaves; None: everything is kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.settings import DetectionSettings
+    >>> from mbseg_bids.steps import segment_lesions
+    >>> stack, probability = np.full((3, 31, 31, 3), 60.0, np.float32), np.zeros((31, 31, 3), np.float32)
+    >>> stack[0, 14:17, 14:17, 1], probability[14:17, 14:17, 1] = 30.0, 0.9
+    >>> brain, regions = np.ones(probability.shape, bool), np.full(probability.shape, 3, np.int32)
+    >>> paper = DetectionSettings(reader_criteria=False, second_look=False)
+    >>> affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    >>> found = segment_lesions(stack, probability, brain, regions, (1.0, 1.0, 3.0), affine, paper)
+    >>> found.lesion_table[["name", "region", "volume_mm3"]].values.tolist()
+    [['CMB-001', 'cerebral_wm', 27.0]]
     """
     t2star = stack[0]
     candidates = find_components((probability >= settings.probability_threshold) & brain, affine)

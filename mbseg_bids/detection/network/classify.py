@@ -214,6 +214,17 @@ def classify_voxels(
         If the memory of the GPU, or of the machine, does not suffice.
     UsageError
         If a device or runtime was asked for that is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import classify_voxels, load_weights
+    >>> model, metadata = load_weights()
+    >>> stack = np.full((3, 41, 41, 1), 60.0, np.float32)
+    >>> sizes = {"patch_size": metadata.patch_size, "input_size": metadata.input_size}
+    >>> probability = classify_voxels(model, stack, np.array([[20, 20, 0]]), device="cpu", **sizes)
+    >>> probability.shape, bool(0 <= probability[0] <= 1)
+    ((1,), True)
     """
     return Classifier(model, stack, **options)(voxels)
 

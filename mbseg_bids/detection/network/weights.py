@@ -106,6 +106,13 @@ def load_weights(name_or_path: str | Path = "default", *, task: str | None = Non
         If the file is missing, truncated, not what the manifest says, or not of this network.
     UsageError
         If the name is neither in the manifest nor a file, or the weights are of another task.
+
+    Examples
+    --------
+    >>> from mbseg_bids.steps import load_weights
+    >>> model, metadata = load_weights()
+    >>> metadata.task, metadata.patch_size
+    ('microbleed', 28)
     """
     path, expected = _find(name_or_path)
     if not path.is_file():

@@ -85,6 +85,18 @@ def apply_intensity_ratio(
     ------
     ValueError
         If a label has no threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import apply_intensity_ratio
+    >>> t2star, labels = np.full((9, 9, 1), 60.0), np.zeros((9, 9, 1), np.int32)
+    >>> labels[4, 4:6] = 1
+    >>> t2star[4, 4], t2star[4, 5] = 30.0, 55.0  # 60 / 55 is below the threshold
+    >>> brain = np.ones(labels.shape, bool)
+    >>> left = apply_intensity_ratio(t2star, labels, brain, (1.0, 1.0, 3.0), {1: 1.2})
+    >>> np.argwhere(left.labels).tolist(), left.n_passes
+    ([[4, 4, 0]], 2)
     """
     present = np.unique(labels[labels > 0])
     if missing := [int(label) for label in present if label not in thresholds]:
@@ -114,6 +126,15 @@ def contrast_ratios(
     """Return mean T2* of the ring / mean T2* of the component, for every label present.
 
     NaN without a ring; infinity for a component without any signal. Arguments as in :func:`apply_intensity_ratio`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import contrast_ratios
+    >>> t2star, labels = np.full((9, 9, 1), 60.0), np.zeros((9, 9, 1), np.int32)
+    >>> t2star[4, 4], labels[4, 4] = 30.0, 1
+    >>> contrast_ratios(t2star, labels, np.ones(labels.shape, bool), (1.0, 1.0, 3.0))
+    {1: 2.0}
     """
     geometry, ratios = RingGeometry.of(spacing), {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):

@@ -42,6 +42,18 @@ def search_region(
         Voxel size in mm along the three axes.
     settings
         Quotients, ratio thresholds, whether to search exhaustively.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.settings import DetectionSettings
+    >>> from mbseg_bids.steps import search_region
+    >>> t2star = np.full((31, 31, 1), 60.0)
+    >>> t2star[15, 14:17], t2star[15, 15] = 45.0, 30.0
+    >>> brain, tissue = np.ones(t2star.shape, bool), np.full(t2star.shape, 3)
+    >>> mask, seeds = search_region(t2star, brain, tissue, (1.0, 1.0, 3.0), DetectionSettings())
+    >>> int(mask.sum()), np.argwhere(seeds).tolist()
+    (3, [[15, 15, 0]])
     """
     if settings.exhaustive:
         return brain, brain
@@ -112,6 +124,16 @@ def search_mask(
     Returns
     -------
     Boolean array of shape (I, J, K), inside ``brain``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import search_mask
+    >>> t2star = np.full((31, 31, 1), 60.0)
+    >>> t2star[15, 15], t2star[5, 5] = 50.0, 58.0  # 60 / 58 is too little
+    >>> brain = np.ones(t2star.shape, bool)
+    >>> np.argwhere(search_mask(t2star, brain, None, spacing=(1.0, 1.0, 3.0))).tolist()
+    [[15, 15, 0]]
     """
     brain = brain & np.isfinite(t2star)
     if not brain.any():

@@ -26,6 +26,14 @@ def local_minima(t2star: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_])
     ----------
     t2star, brain
         Shape (I, J, K), detection grid (axis 2 across slices).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import local_minima
+    >>> t2star = np.array([9.0, 3.0, 4.0, 8.0, 7.0]).reshape(5, 1, 1)
+    >>> local_minima(t2star, np.ones(t2star.shape, bool)).ravel().tolist()
+    [False, True, False, False, True]
     """
     inside = brain & np.isfinite(t2star)
     intensity = np.where(inside, t2star, np.inf)
@@ -49,6 +57,19 @@ def grow_from_seeds(
     Returns
     -------
     Probabilities, float32 of shape (I, J, K), 0 where not asked; and where the network was asked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.steps import grow_from_seeds
+    >>> truth = np.zeros((7, 7, 1), np.float32)
+    >>> truth[3, 2:5] = 0.9
+    >>> seeds = np.zeros(truth.shape, bool)
+    >>> seeds[3, 3] = True
+    >>> classify = lambda voxels: truth[tuple(voxels.T)]  # stands for the network
+    >>> probability, asked = grow_from_seeds(np.ones(truth.shape, bool), seeds, classify, 0.5)
+    >>> bool((probability == truth).all()), int(asked.sum()), truth.size
+    (True, 15, 49)
     """
     probability, asked = np.zeros(mask.shape, dtype=np.float32), np.zeros(mask.shape, dtype=bool)
     front = np.argwhere(seeds & mask)
