@@ -18,13 +18,14 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.learning.examples.simulated import cut_case, simulate
 from mbseg_bids.simulation.anatomy import crop_to_brain, make_anatomy
 from mbseg_bids.simulation.lesions import draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics
 from mbseg_bids.simulation.rendering import bounding_box, render, sub_voxel_points
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Feature, Sphere
+from mbseg_bids.simulation.susceptibility import Feature, Sphere
 
 
 def main() -> None:

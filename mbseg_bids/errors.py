@@ -1,5 +1,10 @@
 """One family of exceptions; each carries the exit code of the BIDS execution specification (draft)."""
 
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
 
 class MbsegError(Exception):
     """Base of every error a user can meet.
@@ -81,3 +86,37 @@ class TemporaryError(MbsegError):
     """A resource ran out (memory of the GPU, say); the same run may work later."""
 
     exit_code = 75
+
+
+def exit_code_of(work: Callable[[], int], program: str, *, interrupted: str) -> int:
+    """Run a command; what fails ends in one last line on the terminal, which says what to do, and in an exit code.
+
+    Parameters
+    ----------
+    work
+        The command; it returns its exit code.
+    program
+        Name that the line begins with.
+    interrupted
+        What to do after an interruption.
+
+    Returns
+    -------
+    What ``work`` returns; the code of a :class:`MbsegError`; 74 for any other error of the file system; 130 when
+    interrupted; 1 for a bug, whose traceback is printed.
+    """
+    error: MbsegError
+    try:
+        return work()
+    except MbsegError as known:
+        error = known
+    except KeyboardInterrupt:
+        print(f"{program} failed: interrupted ({interrupted})", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as failed:
+        error = InputOutputError(f"{failed.strerror or failed}: {failed.filename or ''}", "check the disk")
+    except Exception as bug:
+        traceback.print_exc()
+        error = MbsegError(f"{type(bug).__name__}: {bug}", "this is a bug: please report it")
+    print(f"{program} failed: {error}", file=sys.stderr, flush=True)
+    return error.exit_code

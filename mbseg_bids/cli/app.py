@@ -6,12 +6,11 @@ import logging
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 
 from mbseg_bids.cli.environment import quiet_libraries
 from mbseg_bids.cli.parser import parse_request
-from mbseg_bids.errors import InputOutputError, MbsegError
+from mbseg_bids.errors import exit_code_of
 
 LOGGER = logging.getLogger("mbseg")
 
@@ -19,32 +18,25 @@ LOGGER = logging.getLogger("mbseg")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app and return its exit code; the last line on the terminal says how it ended."""
     with _stoppable():
-        return _main(argv)
+        return exit_code_of(
+            lambda: _main(sys.argv[1:] if argv is None else argv),
+            "mbseg-bids",
+            interrupted="start it again with the same --work-dir to continue",
+        )
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    try:
-        request = parse_request(sys.argv[1:] if argv is None else argv)
-        quiet_libraries()
-        _log_to_terminal(request.verbosity)
-        if request.level == "group":
-            from mbseg_bids.cli.group import run_group
+def _main(argv: Sequence[str]) -> int:
+    request = parse_request(argv)
+    quiet_libraries()
+    _log_to_terminal(request.verbosity)
+    if request.level == "group":
+        from mbseg_bids.cli.group import run_group
 
-            message = run_group(request)
-        else:
-            from mbseg_bids.cli.participant import run_participant
+        message = run_group(request)
+    else:
+        from mbseg_bids.cli.participant import run_participant
 
-            message = run_participant(request)
-    except MbsegError as error:
-        return _failed(error)
-    except KeyboardInterrupt:
-        print("mbseg-bids failed: interrupted (start it again with the same --work-dir to continue)", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except OSError as error:
-        return _failed(InputOutputError(f"{error.strerror or error}: {error.filename or ''}", "check the disk"))
-    except Exception as error:
-        traceback.print_exc()
-        return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
+        message = run_participant(request)
     print(f"mbseg-bids finished: {message}", file=sys.stderr, flush=True)
     return 0
 
@@ -78,11 +70,6 @@ def _log_to_terminal(verbosity: int) -> None:
     logging.basicConfig(handlers=[TerminalHandler(sys.stderr, verbosity)], force=True)
     LOGGER.setLevel(logging.DEBUG)
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # every header oddity, at every reading
-
-
-def _failed(error: MbsegError) -> int:
-    print(f"mbseg-bids failed: {error}", file=sys.stderr, flush=True)
-    return error.exit_code
 
 
 if __name__ == "__main__":

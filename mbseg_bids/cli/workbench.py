@@ -4,15 +4,13 @@
 import argparse
 import importlib
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 from mbseg_bids import __version__
 from mbseg_bids.cli.arguments import Parser, complete, show_examples
 from mbseg_bids.cli.examples import EXAMPLES
-from mbseg_bids.errors import InputOutputError, MbsegError
+from mbseg_bids.errors import exit_code_of
 
 COMMANDS = {
     "simulate": "make a BIDS dataset of simulated scans with known microbleeds",
@@ -55,25 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "_ARGCOMPLETE" in os.environ:
         complete(build_parser())
+    return exit_code_of(lambda: _main(arguments), "mbseg", interrupted="start it again")
+
+
+def _main(arguments: list[str]) -> int:
     command = next((a for a in arguments if a in COMMANDS), "")
-    try:
-        parser = build_parser(command)
-        if command == "evaluate":
-            arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
-        args = parser.parse_args(arguments)
-        return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)
-    except MbsegError as error:
-        return _failed(error)
-    except KeyboardInterrupt:
-        print("mbseg failed: interrupted (start it again)", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except OSError as error:
-        return _failed(InputOutputError(f"{error.strerror or error}: {error.filename or ''}", "check the disk"))
-    except Exception as error:
-        traceback.print_exc()
-        return _failed(MbsegError(f"{type(error).__name__}: {error}", "this is a bug: please report it"))
-
-
-def _failed(error: MbsegError) -> int:
-    print(f"mbseg failed: {error}", file=sys.stderr, flush=True)
-    return error.exit_code
+    parser = build_parser(command)
+    if command == "evaluate":
+        arguments = importlib.import_module("mbseg_bids.cli.evaluate").with_action(arguments)
+    args = parser.parse_args(arguments)
+    return importlib.import_module(f"mbseg_bids.cli.{args.command}").run(args)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+GYROMAGNETIC_RATIO = 2.6752218744e8
+"""Of the proton, rad / s / T (CODATA 2018)."""
+
 FULL_TURNS = {
     "radians": 2 * math.pi,
     "parts of half a turn": 2.0,

@@ -24,8 +24,6 @@ from mbseg_bids.imaging.labels import (
 CORTEX_REACH = 4.0
 """Grey matter farther than this (mm) from the cortex of the atlas is no cortex but WMH, or the rim of a ventricle."""
 _FILL_MARGIN = 20
-PALLIDUM = (13, 52)
-"""FreeSurfer numbers, left and right."""
 OUTSIDE_BRAIN = 500
 """Labels from here to 999 are tissue outside the brain in the atlas and in SynthSeg's label maps."""
 

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.anatomy import AIR_TABLE, N_LABELS, Anatomy
 from mbseg_bids.simulation.geometry import rotation, smooth_field
 from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.relaxation import tissue_of
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO
 
 
 def paint(anatomy: Anatomy, signals: dict[str, float], texture: npt.NDArray[np.float32] | None = None) -> Volume:

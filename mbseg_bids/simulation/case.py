@@ -10,7 +10,6 @@ import torch
 
 from mbseg_bids.imaging.intensity import standardise
 from mbseg_bids.imaging.labels import CSF
-from mbseg_bids.imaging.regions import PALLIDUM
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy, crop_to_brain, make_anatomy
@@ -24,6 +23,10 @@ from mbseg_bids.simulation.relaxation import DURA
 from mbseg_bids.simulation.scan import acquire, paint_contrasts, render_features, white_matter_mean
 from mbseg_bids.simulation.susceptibility import Feature
 from mbseg_bids.simulation.truth import Rendering, blur_truth, keep_labels, lesion_table
+
+_VOTES_APART = (13, 52)
+"""FreeSurfer numbers of the pallidum. Where structures share a voxel it votes apart from other deep grey matter, so
+that a seed gives the scans it has always given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +51,6 @@ class Case:
         Voxel indices to scanner RAS+ mm.
     protocol
         What the scan was made with.
-    pallidum
-        Shape (I, J, K), bool; None where it is not known.
     true_tissue
         Shape (I, J, K): as `tissue`, without the errors of a segmentation; None where it is not known.
     """
@@ -64,7 +65,6 @@ class Case:
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
     protocol: Protocol | None
-    pallidum: npt.NDArray[np.bool_] | None = None
     true_tissue: npt.NDArray[np.uint8] | None = None
 
 
@@ -142,15 +142,15 @@ def simulate_training_case(
 def _maps(
     anatomy: Anatomy, breadth: Breadth, affine: npt.NDArray, shape: tuple[int, int, int], rng: np.random.Generator
 ) -> dict[str, npt.NDArray]:
-    """Brain mask, tissue, regions and pallidum as a run has them, and the tissue as it is."""
+    """Brain mask, tissue and regions as a run has them, and the tissue as it is."""
     source = anatomy.labels.affine
-    tissue, regions, pallidum = anatomy.tissue, anatomy.regions, anatomy.select(*PALLIDUM)
-    votes = acq.map_votes((anatomy.brain, regions, tissue, pallidum), source, affine, shape)
+    tissue, regions, apart = anatomy.tissue, anatomy.regions, anatomy.select(*_VOTES_APART)
+    votes = acq.map_votes((anatomy.brain, regions, tissue, apart), source, affine, shape)
     brain = true_brain = votes[0] > 0
     true_tissue = votes[2] * true_brain
     if any(breadth.tissue_shift):
         source = moved(source, breadth.tissue_shift)
-        votes = acq.map_votes((anatomy.brain, regions, tissue, pallidum), source, affine, shape)
+        votes = acq.map_votes((anatomy.brain, regions, tissue, apart), source, affine, shape)
     seen = votes[2]
     if breadth.csf_level is not None:
         seen = seen_tissue(seen, tissue == CSF, source, affine, breadth.csf_level, rng)
@@ -162,7 +162,6 @@ def _maps(
         "brain": brain,
         "tissue": seen * brain,
         "regions": votes[1] * brain,
-        "pallidum": votes[3] > 0,
         "true_tissue": true_tissue * brain,
     }
 

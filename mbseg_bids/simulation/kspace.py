@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.simulation.protocol import EPI_LINE, Protocol
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO
 
 FARTHEST = 12.0
 """mm: no voxel of an echo-planar image is displaced farther."""

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Source
+from mbseg_bids.simulation.susceptibility import Source
 
 
 @dataclass(frozen=True, eq=False)

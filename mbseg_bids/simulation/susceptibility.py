@@ -13,9 +13,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-GYROMAGNETIC_RATIO = 2.6752218744e8
-"""Of the proton, rad / s / T (CODATA 2018)."""
-
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
     """Scalar product along the last axis, of three components. Written out: each component may be contiguous."""

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.acquisition import box_average
 from mbseg_bids.simulation.kspace import displace, epi_shift, low_pass, measure, width_kept, window
 from mbseg_bids.simulation.protocol import EPI_LINE, Protocol, draw_protocol
 from mbseg_bids.simulation.rendering import render
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Sphere
+from mbseg_bids.simulation.susceptibility import Sphere
 
 
 def test_the_window_keeps_its_share_and_no_more():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.rendering import occupancy, render, sample
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Sphere, Vessel
+from mbseg_bids.simulation.susceptibility import Sphere, Vessel
 
 ECHO_TIME, FIELD_STRENGTH, TISSUE_T2STAR, PITCH = 25.0, 3.0, 50.0, 0.3
 

@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.detection.phase.dipole_box import Box, cut_box
-from mbseg_bids.imaging.phase import Echo, wrapped
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO, Echo, wrapped
 
-GYROMAGNETIC_RATIO = 2.6752218744e8
-"""Of the proton, rad / s / T (CODATA 2018)."""
 NEAR_MM = 3.5
 """Voxels nearer than this are averaged over a finer grid of points: the field falls with the third power."""
 STEP_MM = {True: 0.5, False: 1.5}

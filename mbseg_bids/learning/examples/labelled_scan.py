@@ -16,7 +16,6 @@ from mbseg_bids.simulation.case import Case
 
 _LEVELS = 255
 _IMAGES = ("lesions", "mimics", "tissue", "regions", "brain")
-_PALLIDUM = "pallidum"
 _REMEDY = "make scans with mbseg baseline sample"
 
 
@@ -42,8 +41,6 @@ class LabelledScan:
         mm along the three axes.
     affine
         Voxel indices to scanner RAS+ mm.
-    pallidum
-        Shape (I, J, K), bool; None where it is not known.
     """
 
     name: str
@@ -55,7 +52,6 @@ class LabelledScan:
     brain: npt.NDArray[np.bool_]
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
-    pallidum: npt.NDArray[np.bool_] | None = None
 
     @property
     def stack(self) -> npt.NDArray[np.float32]:
@@ -86,15 +82,14 @@ class LabelledScan:
         return Case(self.stack, lesion_table=pd.DataFrame(), **about, **self.truth())
 
     def truth(self) -> dict[str, Any]:
-        """Return the images of the truth that there are, by name."""
-        known = {name: getattr(self, name) for name in (*_IMAGES, _PALLIDUM)}
-        return {name: image for name, image in known.items() if image is not None}
+        """Return the images of the truth, by name."""
+        return {name: getattr(self, name) for name in _IMAGES}
 
 
 def from_case(case: Case, name: str) -> LabelledScan:
     """Return a simulated case as a scan to store."""
     levels = np.clip(np.rint(case.stack * (_LEVELS / 100)), 0, _LEVELS).astype(np.uint8)
-    images = {key: getattr(case, key) for key in (*_IMAGES, _PALLIDUM)}
+    images = {key: getattr(case, key) for key in _IMAGES}
     return LabelledScan(name, levels, spacing=case.spacing, affine=case.affine, **images)
 
 
@@ -122,15 +117,13 @@ def load_scan(path: Path) -> LabelledScan:
     try:
         with np.load(path, allow_pickle=False) as file:
             images = {name: file[name] for name in _IMAGES}
-            if _PALLIDUM in file:
-                images[_PALLIDUM] = file[_PALLIDUM]
             levels, spacing, affine = file["stack"], file["spacing"], file["affine"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableDataError(f"cannot read scan {path}: {error}", _REMEDY) from error
     shapes = {levels.shape[1:], *(image.shape for image in images.values())}
     if len(shapes) != 1 or levels.ndim != 4 or len(levels) != 3 or levels.dtype != np.uint8:
         raise UnreadableDataError(f"the arrays of {path} are of different grids: {sorted(shapes)}", _REMEDY)
-    images |= {name: images[name].astype(bool) for name in ("brain", _PALLIDUM) if name in images}
+    images["brain"] = images["brain"].astype(bool)
     return LabelledScan(Path(path).stem, levels, spacing=tuple(spacing.tolist()), affine=affine, **images)
 
 
