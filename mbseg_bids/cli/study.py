@@ -3,8 +3,16 @@
 import argparse
 from pathlib import Path
 
-from mbseg_bids.cli.numbers import positive, whole
-from mbseg_bids.cli.resources import add_device, add_precision, add_time_limit, add_workers
+from mbseg_bids.cli.numbers import positive
+from mbseg_bids.cli.resources import (
+    add_device,
+    add_length,
+    add_patch_sets,
+    add_precision,
+    add_time_limit,
+    add_training_seed,
+    add_workers,
+)
 from mbseg_bids.errors import CannotWriteError, UsageError
 
 FACTORS = ("patch", "freeze", "batch", "rate", "rotations")
@@ -14,10 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     run_ = actions.add_parser("run", help="do the runs, or a shard of them; done ones are not repeated")
-    run_.add_argument("patches", type=Path, nargs="+", help="microbleed patch sets, or folders of them")
-    run_.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the study, shared by all shards"
-    )
+    add_patch_sets(run_, out="folder of the study, shared by all shards")
     run_.add_argument("--init", required=True, metavar="WEIGHTS", help="as in mbseg train microbleed; last layer new")
     run_.add_argument("--factors", nargs="+", choices=FACTORS, default=FACTORS, help="default: all")
     run_.add_argument(
@@ -28,14 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="other values than the paper's, e.g. patch=14,28 rate=0.002,0.006",
     )
     run_.add_argument("--repetitions", type=positive, default=5, metavar="N", help="default: 5, as in the paper")
-    run_.add_argument("--epochs", type=positive, default=10, help="default: 10, as in the paper")
-    run_.add_argument("--steps", type=positive, help="mini-batches of a run; overrides --epochs")
+    add_length(run_)
     run_.add_argument(
         "--input-size", type=positive, default=224, metavar="PIXELS", help="default: 224, as in the paper"
     )
     run_.add_argument("--score-patches", type=positive, metavar="N", help="of each kind at most (default: all)")
     run_.add_argument("--note", default="", help="words about the data for table and figures, e.g. 'simulated scans'")
-    run_.add_argument("--seed", type=whole, default=0, help="of split, order and augmentation")
+    add_training_seed(run_)
     run_.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every N-th run, from the K-th")
     run_.add_argument("--dry-run", action="store_true", help="list the runs of the shard and do none")
     add_device(run_)

@@ -1,11 +1,18 @@
 """``mbseg train``: patches from labelled or simulated scans, the two stages, and weights for the BIDS App."""
 
 import argparse
-from pathlib import Path
 
 from mbseg_bids.cli import train_sample
 from mbseg_bids.cli.numbers import amount, fraction, positive, positive_float, whole
-from mbseg_bids.cli.resources import add_device, add_precision, add_time_limit, add_workers
+from mbseg_bids.cli.resources import (
+    add_device,
+    add_length,
+    add_patch_sets,
+    add_precision,
+    add_time_limit,
+    add_training_seed,
+    add_workers,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations: int) -> None:
-    parser.add_argument("patches", type=Path, nargs="+", help=".npz patch sets, or folders of them")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for weights, log and checkpoint")
+    add_patch_sets(parser, out="folder for weights, log and checkpoint")
     parser.add_argument("--name", help="name of the weights, written into every result (default: that of the stage)")
     how = parser.add_argument_group("how to train (defaults: Dadar et al. 2022)")
-    how.add_argument("--epochs", type=positive, default=10, help="times that all training patches are shown")
-    how.add_argument("--steps", type=positive, help="mini-batches in all; overrides --epochs")
+    add_length(how)
     how.add_argument("--batch-size", type=positive, default=40, help="patches of a mini-batch")
     how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="method of descent")
     how.add_argument("--learning-rate", type=positive_float, default=0.006, help="size of the steps")
@@ -72,7 +77,7 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     how.add_argument("--patch-size", type=positive, metavar="MM", help="default: that of --init, else 28")
     how.add_argument("--input-size", type=positive, metavar="PIXELS", help="default: that of --init, else 224")
     how.add_argument("--new-last-layer", action="store_true", help="start it anew even when fine-tuning the same task")
-    how.add_argument("--seed", type=whole, default=0, help="of split, order and augmentation")
+    add_training_seed(how)
     means = parser.add_argument_group("with what")
     add_device(means)
     add_precision(means)

@@ -11,21 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mbseg_bids.errors import MissingImageError, NothingSelectedError, UnreadableDataError
+from mbseg_bids.errors import NothingSelectedError, UnreadableDataError
 from mbseg_bids.evaluation.intervals import PARTICIPANT, Bootstrap, Metric, pool
 from mbseg_bids.evaluation.lesion import MatchRule, match_lesions
 from mbseg_bids.evaluation.pairs import (
+    CANDIDATE_TABLE,
+    CANDIDATES,
     Lesions,
     ScanPair,
-    check_grids,
     crop_to_lesions,
     pair_trees,
     read_labels,
     read_pair,
     read_table,
+    required_siblings,
     sibling,
 )
-from mbseg_bids.evaluation.sweep import CANDIDATE_TABLE, CANDIDATES
 from mbseg_bids.evaluation.trees import scan_columns, smallest_volume
 
 SCORES = ("lesion_probability", "probability_mean", "probability_max")
@@ -214,11 +215,7 @@ def _from_sums(sums: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float6
 
 def _candidate_table(pair: ScanPair, score: str) -> pd.DataFrame:
     """Return index, region and probability of the candidates that have one."""
-    image, path = sibling(pair.result, CANDIDATES), sibling(pair.result, CANDIDATE_TABLE)
-    for needed in (image, path):
-        if not needed.exists():
-            raise MissingImageError(f"no {needed}", "give the output folder of mbseg-bids as the result")
-    check_grids(pair.truth, image)
+    _, path = required_siblings(pair, (CANDIDATES, CANDIDATE_TABLE))
     table = read_table(path, ["index", "region", score])
     table = table[~table[score].isin(["n/a", ""])]
     return pd.DataFrame(

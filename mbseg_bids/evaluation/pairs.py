@@ -1,6 +1,6 @@
 """Pairs of lesion segmentations in two derivative trees: found, checked, read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from nibabel.spatialimages import SpatialImage
 
 from mbseg_bids.detection.geometry.components import find_components
 from mbseg_bids.detection.geometry.location import locate
-from mbseg_bids.errors import NothingSelectedError, UnreadableDataError
+from mbseg_bids.errors import MissingImageError, NothingSelectedError, UnreadableDataError
 from mbseg_bids.imaging.labels import REGIONS
 from mbseg_bids.imaging.volume import Volume
 
@@ -23,6 +23,8 @@ SEGMENTATION = "space-T2starw_seg-CMB_dseg.nii.gz"
 MASK = "space-T2starw_label-CMB_mask.nii.gz"
 """0/1, taken where there is no segmentation: its 26-connected components are the lesions."""
 REGION_MAP = "space-T2starw_seg-regions_dseg.nii.gz"
+CANDIDATES = "space-T2starw_seg-CMBcandidates_dseg.nii.gz"
+CANDIDATE_TABLE = "space-T2starw_seg-CMBcandidates_dseg.tsv"
 NO_SESSION = "n/a"
 _READ_ERRORS = (OSError, EOFError, ValueError, ImageFileError)
 
@@ -93,6 +95,23 @@ def sibling(segmentation: Path, ending: str) -> Path:
         if segmentation.name.endswith(known):
             return segmentation.with_name(segmentation.name.removesuffix(known) + ending)
     raise ValueError(f"{segmentation.name} is no lesion segmentation")
+
+
+def required_siblings(pair: ScanPair, endings: Sequence[str]) -> list[Path]:
+    """Return other files of the scan that the result must have; images among them lie on the grid of the truth.
+
+    Raises
+    ------
+    MissingImageError
+        If one is missing.
+    UnreadableDataError
+        If an image cannot be read or lies on another grid.
+    """
+    paths = [sibling(pair.result, ending) for ending in endings]
+    if missing := [path for path in paths if not path.exists()]:
+        raise MissingImageError(f"no {missing[0]}", "give the output folder of mbseg-bids as the result")
+    check_grids(pair.truth, *(path for path in paths if path.suffix != ".tsv"))
+    return paths
 
 
 def check_grids(*paths: Path) -> None:

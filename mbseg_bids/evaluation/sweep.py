@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mbseg_bids.errors import MissingImageError, UnreadableDataError
+from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.evaluation.intervals import Bootstrap, pool
 from mbseg_bids.evaluation.lesion import MatchRule
 from mbseg_bids.evaluation.pairs import (
+    CANDIDATE_TABLE,
+    CANDIDATES,
     Lesions,
     ScanPair,
-    check_grids,
     crop_to_lesions,
     pair_trees,
     read_image,
     read_labels,
     read_pair,
     read_table,
+    required_siblings,
     sibling,
 )
 from mbseg_bids.evaluation.replay import ScanMaps, segment_blocks
@@ -56,8 +58,6 @@ MAPS = {
     "brain": "space-T2starw_desc-brain_mask.nii.gz",
     "regions": "space-T2starw_seg-regions_dseg.nii.gz",
 }
-CANDIDATES = "space-T2starw_seg-CMBcandidates_dseg.nii.gz"
-CANDIDATE_TABLE = "space-T2starw_seg-CMBcandidates_dseg.tsv"
 _KEPT = ("n/a", "second_look")
 """Reasons of candidates that no step but the second look may have rejected."""
 BY = ("parameter", "threshold", "match", "region")
@@ -143,10 +143,7 @@ def _check(pairs: Sequence[ScanPair], *, maps: bool, candidates: bool) -> None:
     """Look for every file, compare every grid, before anything is computed."""
     endings = [*(MAPS.values() if maps else ()), *((CANDIDATES, CANDIDATE_TABLE) if candidates else ())]
     for pair in pairs:
-        paths = [sibling(pair.result, ending) for ending in endings]
-        if missing := [path for path in paths if not path.exists()]:
-            raise MissingImageError(f"no {missing[0]}", "give the output folder of mbseg-bids as the result")
-        check_grids(pair.truth, *(path for path in paths if path.suffix != ".tsv"))
+        paths = required_siblings(pair, endings)
         if candidates:
             read_table(paths[-1], ["index", "reason", "region", "lesion_probability"])
 

@@ -17,5 +17,10 @@ REGIONS: dict[int, str] = {
 
 CORTICAL_GM, DEEP_GM, CEREBRAL_WM, CEREBELLAR_GM, CEREBELLAR_WM, BRAINSTEM = 1, 2, 3, 4, 5, 6
 
+GREY_REGIONS = (CORTICAL_GM, DEEP_GM, CEREBELLAR_GM)
+"""Regions of grey matter."""
+WHITE_REGIONS = (CEREBRAL_WM, CEREBELLAR_WM, BRAINSTEM)
+"""Regions of white matter; the brainstem counts among them."""
+
 UNASSIGNED = "unassigned"
 """Name of the region of a lesion that lies in, and near, none of the regions."""

@@ -18,6 +18,8 @@ from mbseg_bids.imaging.labels import (
     CSF,
     DEEP_GM,
     GM,
+    GREY_REGIONS,
+    WHITE_REGIONS,
     WM,
 )
 
@@ -39,9 +41,9 @@ def _freesurfer_table() -> dict[int, int]:
     table |= dict.fromkeys(
         [2, 41, 77, 78, 79, 86, 192, 250, *range(251, 256)], CEREBRAL_WM
     )  # WMH, corpus callosum, fornix
-    table |= dict.fromkeys([8, 47], CEREBELLAR_GM)
-    table |= dict.fromkeys([7, 46], CEREBELLAR_WM)
-    table |= dict.fromkeys([16, *range(170, 180)], BRAINSTEM)  # whole, and its substructures
+    table |= dict.fromkeys([8, 47, 172, 179], CEREBELLAR_GM)  # with vermis, flocculus
+    table |= dict.fromkeys([7, 46, 177], CEREBELLAR_WM)  # with that of the vermis
+    table |= dict.fromkeys([16, 170, 173, 174, 175, 178], BRAINSTEM)  # whole, and its substructures
     table |= dict.fromkeys([*range(1000, 1036), *range(2000, 2036)], CORTICAL_GM)  # aparc+aseg (Desikan-Killiany, DKT)
     table |= dict.fromkeys([*range(11100, 11176), *range(12100, 12176)], CORTICAL_GM)  # aparc.a2009s+aseg (Destrieux)
     table |= dict.fromkeys([*range(3000, 3036), *range(4000, 4036), 5001, 5002], CEREBRAL_WM)  # wmparc
@@ -79,7 +81,7 @@ def regions_from_atlas(
     -------
     uint8: each voxel of GM or WM has a region (1 to 6), all others 0.
     """
-    place = _lookup(labels)
+    place = region_of_number(labels)
     matter = (tissue == GM) | (tissue == WM)
     # What the atlas takes for CSF or skull goes with the nearest part of the brain, but never with deep grey matter.
     spread = nearest_label(np.where(place == DEEP_GM, 0, place), spacing, matter)
@@ -122,19 +124,25 @@ def regions_from_freesurfer(
         Numbers found that mean nothing here; their voxels stay empty.
     """
     aseg = np.asarray(aseg).astype(np.int32)
-    regions = _lookup(aseg)
+    regions = region_of_number(aseg)
     lesion = np.isin(aseg, list(FREESURFER_LESION))
     if lesion.any():
         regions = nearest_label(regions, spacing, lesion)
     if wmh is not None:
         regions = correct_for_wmh(regions, wmh)
-    tissue = np.zeros(aseg.shape, np.uint8)
-    tissue[np.isin(regions, (CORTICAL_GM, DEEP_GM, CEREBELLAR_GM))] = GM
-    tissue[np.isin(regions, (CEREBRAL_WM, CEREBELLAR_WM, BRAINSTEM))] = WM
+    tissue = tissue_of_regions(regions)
     tissue[np.isin(aseg, list(FREESURFER_CSF))] = CSF
     known = {0, 85, *FREESURFER_REGIONS, *FREESURFER_CSF, *FREESURFER_LESION}  # 85: optic chiasm, outside the brain
     present = np.unique(aseg)
     return regions, tissue, [int(n) for n in present if n not in known and not OUTSIDE_BRAIN <= n < 1000]
+
+
+def tissue_of_regions(regions: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """Return the tissue that regions imply: 2 GM, 3 WM, 0 where there is no region. The brainstem counts as WM."""
+    tissue = np.zeros(regions.shape, np.uint8)
+    tissue[np.isin(regions, GREY_REGIONS)] = GM
+    tissue[np.isin(regions, WHITE_REGIONS)] = WM
+    return tissue
 
 
 def correct_for_wmh(regions: npt.NDArray[np.uint8], wmh: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -170,7 +178,7 @@ def nearest_label(
     return filled
 
 
-def _lookup(labels: npt.NDArray) -> npt.NDArray[np.uint8]:
+def region_of_number(labels: npt.NDArray) -> npt.NDArray[np.uint8]:
     """Return the region of each FreeSurfer number, 0 for those without."""
     table = np.zeros(max(FREESURFER_REGIONS) + 2, np.uint8)
     table[list(FREESURFER_REGIONS)] = list(FREESURFER_REGIONS.values())

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.imaging.labels import CEREBELLAR_GM, CORTICAL_GM, CSF, DEEP_GM, GM, WM
-from mbseg_bids.imaging.regions import FREESURFER_CSF, FREESURFER_REGIONS, nearest_label
+from mbseg_bids.imaging.labels import CSF, GM, WM
+from mbseg_bids.imaging.regions import FREESURFER_CSF, nearest_label, region_of_number, tissue_of_regions
 from mbseg_bids.imaging.tissue import fill_csf_islands
 from mbseg_bids.imaging.volume import Volume
 
 VENTRICLES = (4, 43)
 """FreeSurfer numbers of the lateral ventricles, the CSF that an atlas finds best."""
-GREY = (CORTICAL_GM, DEEP_GM, CEREBELLAR_GM)
 SMALLEST_DIFFERENCE = 2.0
 """Smallest distance of ventricles and grey (and white) matter, in robust standard deviations of that tissue, at which
 the image decides what is CSF. Below it (SWI, T2* with a short echo time) the atlas does."""
@@ -44,10 +43,7 @@ def tissue_without_t1w(
     -------
     uint8, 0 outside the brain, 1 CSF, 2 GM, 3 WM; and warnings.
     """
-    place = np.zeros(atlas.shape, np.uint8)
-    for number in np.unique(atlas).tolist():
-        if number in FREESURFER_REGIONS:
-            place[atlas == number] = GM if FREESURFER_REGIONS[number] in GREY else WM
+    place = tissue_of_regions(region_of_number(atlas))
     in_atlas = np.isin(atlas, list(FREESURFER_CSF))
     threshold = csf_threshold(np.asarray(image.data, np.float32), brain, atlas, place)
     warnings = []

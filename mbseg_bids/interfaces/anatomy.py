@@ -14,6 +14,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObjec
 from mbseg_bids.contrasts import CONTRASTS
 from mbseg_bids.interfaces.files import given
 from mbseg_bids.interfaces.memory import PeakMemory
+from mbseg_bids.interfaces.specs import AnatomyInputSpec
 
 KEYS = {"T1w": "t1w", "T2w": "t2w", "T2starw": "t2star"}
 """Contrasts as they are called in names of fields and records."""
@@ -127,10 +128,7 @@ class RegisterRigid(SimpleInterface):
         return runtime
 
 
-class _RegisterTemplateInputSpec(BaseInterfaceInputSpec):
-    anat = File(exists=True, mandatory=True, desc="anatomical image, bias corrected")
-    contrast = traits.Enum(*CONTRASTS, usedefault=True, desc="what it shows")
-    brain = File(exists=True, mandatory=True, desc="its brain mask")
+class _RegisterTemplateInputSpec(AnatomyInputSpec):
     template = traits.Str(mandatory=True, desc="BIDS name of the template")
     preset = traits.Str("default", usedefault=True, desc="schedule of the registration")
 
@@ -172,10 +170,7 @@ class RegisterTemplate(SimpleInterface):
         return runtime
 
 
-class _SegmentRegionsInputSpec(BaseInterfaceInputSpec):
-    anat = File(exists=True, mandatory=True, desc="anatomical image, bias corrected")
-    contrast = traits.Enum(*CONTRASTS, usedefault=True, desc="what it shows")
-    brain = File(exists=True, mandatory=True, desc="its brain mask")
+class _SegmentRegionsInputSpec(AnatomyInputSpec):
     template_to_anat = File(exists=True, mandatory=True, desc="deformation that brings template images onto it")
     aseg = File(exists=True, desc="FreeSurfer, FastSurfer or SynthSeg segmentation to reuse")
     t1w_aseg_space = File(exists=True, desc="T1w on the grid of ``aseg``")

@@ -8,21 +8,16 @@ import time
 from pathlib import Path
 
 from nipype import logging
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import given
 from mbseg_bids.interfaces.memory import PeakMemory
+from mbseg_bids.interfaces.specs import ContrastsInputSpec, LabelsInputSpec
 
 LOGGER = logging.getLogger("nipype.interface")
 
 
-class _ClassifyCandidatesInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, a channel of zeros")
-    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, a channel of zeros")
-    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
-    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
-    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
+class _ClassifyCandidatesInputSpec(ContrastsInputSpec):
     weights_state = traits.Str(desc="changes with the content of the weights, so that no cached result outlives them")
     batch_size = traits.Int(0, usedefault=True, desc="patches a batch; 0: what suits the device")
     device = traits.Enum("auto", "cpu", "cuda", usedefault=True, desc="where the network runs")
@@ -91,15 +86,9 @@ class ClassifyCandidates(SimpleInterface):
         return runtime
 
 
-class _FindLesionsInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2*, detection grid, 0-100")
-    t2w = File(exists=True, desc="T2w, detection grid, 0-100; where missing, the second look does without")
-    t1w = File(exists=True, desc="T1w, detection grid, 0-100; where missing, the second look does without")
-    tissue = File(exists=True, mandatory=True, desc="three-class tissue segmentation, detection grid")
+class _FindLesionsInputSpec(ContrastsInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
-    brain = File(exists=True, mandatory=True, desc="brain mask, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
-    settings = traits.Dict(mandatory=True, desc="fields of DetectionSettings")
     model_state = traits.Str(desc="changes with the second look, so that no cached result outlives them")
 
 
@@ -148,11 +137,8 @@ class FindLesions(SimpleInterface):
         return runtime
 
 
-class _WriteLesionsInputSpec(BaseInterfaceInputSpec):
-    t2star = File(exists=True, mandatory=True, desc="T2* as acquired: its grid and header are those of the results")
+class _WriteLesionsInputSpec(LabelsInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
-    candidates = File(exists=True, mandatory=True, desc="labels of all candidates, detection grid")
-    survivors = File(exists=True, mandatory=True, desc="labels of what passed the ratio rule, detection grid")
     evidence = File(exists=True, mandatory=True, desc="JSON: what was found out about each of them")
     search = traits.Dict(mandatory=True, desc="output of ClassifyCandidates")
     phase = File(exists=True, desc="output of JudgeByPhase, of a session with a phase")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
+from mbseg_bids.interfaces.specs import AnatToT2starInputSpec
+
 
 class _MapLabelsOutputSpec(TraitedSpec):
     out_file = File(exists=True, desc="the same labels, int32")
@@ -33,9 +35,8 @@ class MapLabelsToT1w(SimpleInterface):
         return runtime
 
 
-class _MapLabelsToTemplateInputSpec(BaseInterfaceInputSpec):
+class _MapLabelsToTemplateInputSpec(AnatToT2starInputSpec):
     labels = File(exists=True, mandatory=True, desc="lesions on the native T2* grid")
-    anat_to_t2star = File(exists=True, desc="4 x 4 text: anatomical points to T2* points; none if the image is T2*")
     anat_to_template = File(exists=True, mandatory=True, desc="deformation that brings anatomical images onto it")
     template = traits.Str(desc="BIDS name of the template; the default one where not given")
 

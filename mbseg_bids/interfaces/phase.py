@@ -4,14 +4,15 @@ import json
 from pathlib import Path
 
 from nipype import logging
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from mbseg_bids.interfaces.files import read_volume, write_volume
+from mbseg_bids.interfaces.specs import LabelsInputSpec
 
 LOGGER = logging.getLogger("nipype.interface")
 
 
-class _JudgeByPhaseInputSpec(BaseInterfaceInputSpec):
+class _JudgeByPhaseInputSpec(LabelsInputSpec):
     magnitudes = traits.List(File(exists=True), mandatory=True, desc="magnitude of each echo, as acquired")
     parts = traits.List(
         traits.List(File(exists=True)), mandatory=True, desc="of each echo its phase, or real and imaginary part"
@@ -19,10 +20,7 @@ class _JudgeByPhaseInputSpec(BaseInterfaceInputSpec):
     echo_times = traits.List(traits.Float, mandatory=True, desc="seconds, of each echo")
     units = traits.List(traits.Str, mandatory=True, desc="Units of each phase's sidecar, or empty")
     field_strength = traits.Float(mandatory=True, desc="tesla")
-    t2star = File(exists=True, mandatory=True, desc="T2* as acquired, for the grid")
     brain = File(exists=True, mandatory=True, desc="brain mask, native T2* grid")
-    candidates = File(exists=True, mandatory=True, desc="labels of all candidates, detection grid")
-    survivors = File(exists=True, mandatory=True, desc="labels of what passed the ratio rule, detection grid")
 
 
 class _JudgeByPhaseOutputSpec(TraitedSpec):

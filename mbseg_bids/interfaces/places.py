@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec
 
 from mbseg_bids.interfaces.files import given
+from mbseg_bids.interfaces.specs import AnatToT2starInputSpec
 
 
-class _PlaceOnTemplateInputSpec(BaseInterfaceInputSpec):
+class _PlaceOnTemplateInputSpec(AnatToT2starInputSpec):
     table = File(exists=True, mandatory=True, desc="TSV with x_mm, y_mm, z_mm: points of T2*, RAS+")
-    anat_to_t2star = File(exists=True, desc="4 x 4 text: anatomical points to T2* points; none if the image is T2*")
     template_to_anat = File(exists=True, mandatory=True, desc="deformation; takes anatomical points to the template")
 
 

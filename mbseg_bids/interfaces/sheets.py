@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec
 
 from mbseg_bids.interfaces.files import given
+from mbseg_bids.interfaces.specs import AnatToT2starInputSpec
 
 
-class _RateLesionsInputSpec(BaseInterfaceInputSpec):
+class _RateLesionsInputSpec(AnatToT2starInputSpec):
     places = File(exists=True, mandatory=True, desc="places, grid of the anatomical image")
-    anat_to_t2star = File(exists=True, desc="4 x 4 text: anatomical points to T2* points; none if the image is T2*")
     regions = File(exists=True, mandatory=True, desc="regions, native T2* grid")
     cmb_dseg = File(exists=True, mandatory=True, desc="lesions, native T2* grid")
     cmb_dseg_tsv = File(exists=True, mandatory=True, desc="lesion table")

@@ -11,17 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.imaging.labels import (
-    BRAINSTEM,
-    CEREBELLAR_GM,
-    CEREBELLAR_WM,
-    CEREBRAL_WM,
-    CORTICAL_GM,
-    CSF,
-    DEEP_GM,
-    GM,
-    WM,
-)
+from mbseg_bids.imaging.labels import CEREBELLAR_GM, CEREBELLAR_WM, CEREBRAL_WM, CSF, DEEP_GM, GM, WM
+from mbseg_bids.imaging.regions import FREESURFER_REGIONS
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.geometry import rotation, smooth_field
 from mbseg_bids.simulation.labelmaps import add_head, refine_cortex
@@ -34,7 +25,7 @@ from mbseg_bids.simulation.pathology import (
     age_brain,
     fold_cerebellum,
 )
-from mbseg_bids.simulation.relaxation import MIDBRAIN_NUCLEUS, tissue_of
+from mbseg_bids.simulation.relaxation import DENTATE, LACUNE, MIDBRAIN_NUCLEUS, tissue_of
 from mbseg_bids.simulation.sheets import add_dura
 
 N_LABELS = 16384
@@ -48,28 +39,22 @@ _TISSUE_OF = {
     "midbrain_nucleus": WM, "nerve": WM,
 }  # fmt: skip
 
-_REGION_OF = {
-    "cortex": CORTICAL_GM, "hippocampus": CORTICAL_GM,
-    "caudate": DEEP_GM, "putamen": DEEP_GM, "pallidum": DEEP_GM, "thalamus": DEEP_GM,
-    "white_matter": CEREBRAL_WM, "hyperintensity": CEREBRAL_WM, "lacune": CEREBRAL_WM,
-    "cerebellar_cortex": CEREBELLAR_GM, "cerebellar_white": CEREBELLAR_WM, "dentate": CEREBELLAR_WM,
-    "brainstem": BRAINSTEM, "midbrain_nucleus": BRAINSTEM,
-}  # fmt: skip
+_REGION_OF = FREESURFER_REGIONS | {
+    **dict.fromkeys((25, 57, LACUNE), CEREBRAL_WM),
+    **dict.fromkeys((136, 137, 163, 164), CEREBELLAR_GM),
+    DENTATE: CEREBELLAR_WM,
+    MIDBRAIN_NUCLEUS: DEEP_GM,
+}
+"""Of segmentations, and of numbers that a label map alone has, or whose place it alone knows."""
 
 _OUTSIDE = ("air", "soft_tissue", "skin", "bone", "marrow", "mucosa", "eye")
 _VENOUS_SINUS, _ORBIT, _CORD = 514, 508, 512
 
 
-def _table(values: dict[str, int]) -> npt.NDArray[np.uint8]:
-    return np.array([values.get(tissue_of(label), 0) for label in range(N_LABELS)], dtype=np.uint8)
-
-
-TISSUE_TABLE = _table(_TISSUE_OF)
+TISSUE_TABLE = np.array([_TISSUE_OF.get(tissue_of(label), 0) for label in range(N_LABELS)], dtype=np.uint8)
 """Tissue class (imaging.labels.TISSUES) of each label, 0 outside the brain."""
-REGION_TABLE = _table(_REGION_OF)
-"""Region (imaging.labels.REGIONS) of each label, 0 where none."""
-for _label in (28, 60, MIDBRAIN_NUCLEUS):  # ventral diencephalon and what is put into it: deep, as in `imaging.regions`
-    REGION_TABLE[_label] = DEEP_GM
+REGION_TABLE = np.array([_REGION_OF.get(label, 0) for label in range(N_LABELS)], np.uint8)
+"""Region (imaging.labels.REGIONS) of each label, 0 where none: the same numbers as a run counts by."""
 AIR_TABLE = np.array([tissue_of(label) == "air" for label in range(N_LABELS)])
 """Whether a label is air."""
 for _label in (_VENOUS_SINUS, 502, _CORD):  # inside the skull, but no brain extraction keeps them

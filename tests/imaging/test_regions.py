@@ -30,9 +30,9 @@ ASEG_BY_REGION = {
     CORTICAL_GM: (3, 17, 18, 42, 53, 54, 1001, 1035, 2001, 2035, 11101, 11175, 12101, 12175),
     DEEP_GM: (10, 11, 12, 13, 26, 28, 49, 50, 51, 52, 58, 60),
     CEREBRAL_WM: (2, 41, 77, 251, 255, 3001, 4035, 5001, 5002),
-    CEREBELLAR_GM: (8, 47),
-    CEREBELLAR_WM: (7, 46),
-    BRAINSTEM: (16,),
+    CEREBELLAR_GM: (8, 47, 172, 179),
+    CEREBELLAR_WM: (7, 46, 177),
+    BRAINSTEM: (16, 170, 173, 174, 175, 178),
 }
 """Written down by hand from FreeSurferColorLUT.txt."""
 ASEG = {number: region for region, numbers in ASEG_BY_REGION.items() for number in numbers}

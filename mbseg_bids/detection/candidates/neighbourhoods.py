@@ -7,7 +7,7 @@ so here the slices themselves are the channels: T2* at nine heights, T2w and T1w
 import numpy as np
 import numpy.typing as npt
 
-from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM, squares_in_plane
+from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM, checked, squares_in_plane
 
 T2STAR_HEIGHTS_MM = (-8.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0)
 """Heights across slices, relative to the voxel, at which T2* is taken: farther than a large microbleed blooms."""
@@ -30,20 +30,16 @@ def extract_neighbourhoods(
 
     Parameters
     ----------
-    stack
-        Shape (3, I, J, K): T2*, T2w, T1w on the detection grid, 0-100; axis K runs through the slices.
-    voxels
-        Shape (N, 3), indices (i, j, k).
+    stack, voxels, size
+        As in :func:`mbseg_bids.detection.network.patches.extract_patches`.
     slice_spacing
         Distance of slices, mm.
-    size
-        Side in voxels (1 mm each). The voxel itself is at index ``size // 2`` on both axes.
 
     Returns
     -------
     Shape (N, N_CHANNELS, size, size) float32, scaled to 0-1; zero outside the grid.
     """
-    voxels = np.asarray(voxels, np.intp).reshape(-1, 3)
+    stack, voxels = checked(stack, voxels)
     i, j, inside = squares_in_plane(voxels, stack.shape[1:3], size)
     squares = np.empty((len(voxels), N_CHANNELS, size, size), np.float32)
     channels = [(image, height) for image, heights in zip(stack, HEIGHTS_MM, strict=True) for height in heights]
@@ -59,6 +55,6 @@ def extract_neighbourhoods(
 def _slices(image: npt.NDArray, i: npt.NDArray, j: npt.NDArray, k: npt.NDArray) -> npt.NDArray[np.float32]:
     """Return squares of the slices ``k``; zero where there is no such slice."""
     n_slices = image.shape[2]
-    squares = image[i, j, np.clip(k, 0, n_slices - 1)[:, None, None]].astype(np.float32)
+    squares = image[i, j, np.clip(k, 0, n_slices - 1)[:, None, None]]
     squares[(k < 0) | (k >= n_slices)] = 0
     return squares

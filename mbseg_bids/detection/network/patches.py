@@ -31,7 +31,7 @@ def extract_patches(stack: npt.NDArray[np.float32], voxels: npt.NDArray[np.integ
     ValueError
         If a voxel lies outside the grid.
     """
-    stack, voxels = _checked(stack, voxels)
+    stack, voxels = checked(stack, voxels)
     i, j, inside = squares_in_plane(voxels, stack.shape[1:3], size)
     patches = stack[:, i, j, voxels[:, 2, None, None]].swapaxes(0, 1)
     patches = np.where(inside[:, None], patches, np.float32(0))
@@ -73,7 +73,7 @@ def extract_rotated_patches(
     -------
     Shape (N, 3, size, size) float32, scaled to 0-1.
     """
-    stack, voxels = _checked(stack, voxels)
+    stack, voxels = checked(stack, voxels)
     offsets = np.arange(size, dtype=np.float64) - size // 2
     a, b = np.meshgrid(offsets, offsets, indexing="ij")
     patches = np.empty((len(voxels), stack.shape[0], size, size), np.float32)
@@ -85,7 +85,8 @@ def extract_rotated_patches(
     return patches * np.float32(1 / STANDARD_MAXIMUM)
 
 
-def _checked(stack: npt.NDArray, voxels: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+def checked(stack: npt.NDArray, voxels: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """Return a stack as float32 and voxels as indices of shape (N, 3); ValueError if they are not, or do not fit."""
     if stack.ndim != 4 or stack.shape[0] != 3:
         raise ValueError(f"a stack has shape (3, I, J, K), this one has {stack.shape}")
     voxels = np.asarray(voxels).reshape(-1, 3)

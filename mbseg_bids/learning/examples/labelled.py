@@ -12,17 +12,8 @@ from mbseg_bids.detection.geometry.components import find_components
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.grids import Grid, detection_grid, restore_labels, to_detection_grid
 from mbseg_bids.imaging.intensity import standardise
-from mbseg_bids.imaging.labels import (
-    BRAINSTEM,
-    CEREBELLAR_GM,
-    CEREBELLAR_WM,
-    CEREBRAL_WM,
-    CORTICAL_GM,
-    CSF,
-    DEEP_GM,
-    GM,
-    WM,
-)
+from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.imaging.regions import tissue_of_regions
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.learning.examples.derivatives import ScanFiles
 
@@ -92,11 +83,9 @@ def tissue_of(regions: npt.NDArray[np.integer], brain: npt.NDArray[np.bool_]) ->
 
     Deep GM counts as GM, the brainstem as WM; neither matters where CSF is told from tissue.
     """
-    tissue = np.zeros(regions.shape, np.uint8)
-    tissue[brain] = CSF
-    tissue[brain & np.isin(regions, (CORTICAL_GM, DEEP_GM, CEREBELLAR_GM))] = GM
-    tissue[brain & np.isin(regions, (CEREBRAL_WM, CEREBELLAR_WM, BRAINSTEM))] = WM
-    return tissue
+    tissue = tissue_of_regions(regions)
+    tissue[tissue == 0] = CSF
+    return tissue * brain
 
 
 def check_label(scan: ScanFiles) -> int:
