@@ -9,7 +9,7 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 export NO_ET := 1
 
-.PHONY: help venv test demo lint types docs options container-test slurm-test kill-test robustness robustness-whole clean
+.PHONY: help venv test coverage demo lint types docs options container-test slurm-test kill-test robustness robustness-whole clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,10 @@ test: venv  ## run the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(NPROCS) --dist loadgroup $(PYTEST_ARGS)
+
+coverage: venv  ## run the test suite, and show which lines no test runs (slower; not part of test)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(NPROCS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)
+	@echo "htmlcov/index.html"
 
 demo: venv  ## simulate two participants, segment them, compare with the truth
 	$(BIN)/python scripts/demo.py --out $(DEMO) --n-procs $(NPROCS)
@@ -54,7 +58,7 @@ slurm-test: venv  ## an array of participants on a real SLURM, on Debian as root
 
 types: venv  ## check static types, of the scripts too
 	$(BIN)/mypy
-	cd scripts && $(abspath $(BIN))/mypy --config-file ../pyproject.toml *.py
+	cd scripts && $(abspath $(BIN))/mypy --config-file ../pyproject.toml *.py recipe/*.py
 
 docs: venv  ## build the site in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
@@ -64,4 +68,4 @@ options: venv  ## write docs/options.md from the commands' parsers
 	$(BIN)/python scripts/options_page.py
 
 clean:  ## remove the demo, the site and caches
-	rm -rf $(DEMO) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(DEMO) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov *.egg-info

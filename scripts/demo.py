@@ -41,7 +41,7 @@ def main() -> None:
     run("Participant level", "mbseg-bids", bids, derivatives, "participant", *options)
     run("Group level", "mbseg-bids", bids, derivatives, "group")
     truth = bids / "derivatives" / "truth"
-    evaluate = ["--out", args.out / "agreement", "--minimum-volume", "5"]
+    evaluate = ["--out", args.out / "agreement"]
     run("Agreement with the simulated truth", "mbseg", "evaluate", truth, derivatives, *evaluate)
     print("\nReports to open in a browser:")
     for report in sorted(derivatives.glob("*.html")):

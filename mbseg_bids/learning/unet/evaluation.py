@@ -19,7 +19,7 @@ from mbseg_bids.learning.unet.windows import FULL_SLICE, window
 from mbseg_bids.settings import DetectionSettings, Device
 
 MINIMUM_VOLUME = 8.0
-"""mm3; smaller true lesions count neither as missed nor as false (as in mbseg evaluate)."""
+"""mm3; smaller true lesions count neither as missed nor as false. `mbseg evaluate` has the same, from 4.2 mm3."""
 
 
 @dataclass(frozen=True)
