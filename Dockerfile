@@ -64,10 +64,10 @@ ENV PATH=/opt/mbseg/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     MBSEG_CONTAINER=docker:mbseg-bids:${VERSION}
-# The image is what it says it is, and works: its version, its template, its weights (they classify two known patches).
+# The image is what it says it is, and works: its version, its template, its weights (they pass their self-test).
 RUN test "$(mbseg-bids --version)" = "mbseg-bids ${VERSION}" \
  && python3 -c 'from mbseg_bids.imaging.template import load_template; load_template()' \
- && mbseg weights verify --classify
+ && mbseg weights verify --self-test
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mbseg-bids" \
       org.opencontainers.image.description="BIDS App that segments cerebral microbleeds on T1w / T2w / T2*-weighted MRI" \

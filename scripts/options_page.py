@@ -50,7 +50,9 @@ def _command(command: argparse.ArgumentParser, name: str) -> Iterator[str]:
         yield f"{_sentence(_text(text))}\n"
         for group in leaf._action_groups:
             rows = [
-                _row(leaf, action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)
+                _row(leaf, action)
+                for action in group._group_actions
+                if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
             ]
             if rows:
                 heading = {"positional arguments": "arguments"}.get(group.title or "", group.title)

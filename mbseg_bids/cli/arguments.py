@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mbseg_bids.errors import UsageError
 
@@ -17,6 +17,44 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with argparse's message."""
         raise UsageError(message, f"see {self.prog} --help")
+
+
+class _OldName(argparse.Action):
+    """The old name of an option: does what the new one does, and says that it will go."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, now: argparse.Action) -> None:
+        self.now = now
+        super().__init__(
+            option_strings,
+            argparse.SUPPRESS,  # so that it is no input of its own
+            nargs=now.nargs,
+            type=now.type,
+            choices=now.choices,
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        name = self.now.option_strings[0]
+        print(f"warning: {option} is now called {name}; the next release knows the new name only", file=sys.stderr)
+        self.now(parser, namespace, values, name)
+
+
+def add_old_name(options: argparse._ActionsContainer, old: str, now: argparse.Action) -> None:
+    """Let an option be called by its old name for one more release; it is in no help and on no page.
+
+    Parameters
+    ----------
+    options
+        Parser or group that ``now`` was added to.
+    old
+        Its old name, such as ``--classify``.
+    now
+        The option as it is called now.
+    """
+    options.add_argument(old, action=_OldName, now=now)
 
 
 class _KeepsExamples(argparse.HelpFormatter):

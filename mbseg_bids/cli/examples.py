@@ -19,7 +19,7 @@ EXAMPLES = {
     "mbseg study collect": ("mbseg study collect study",),
     "mbseg weights": ("mbseg weights list",),
     "mbseg weights list": ("mbseg weights list",),
-    "mbseg weights verify": ("mbseg weights verify mine/microbleed.safetensors --classify",),
+    "mbseg weights verify": ("mbseg weights verify mine/microbleed.safetensors --self-test",),
     "mbseg plant": (
         "mbseg plant OUTPUT_DIR --lesions 20 --repetitions 5",
         "mbseg plant OUTPUT_DIR --participant-label 01 --sizes cohort --out planted",

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from mbseg_bids.cli.arguments import add_old_name
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two actions."""
@@ -10,11 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="weights that come with the package")
     verify = actions.add_parser("verify", help="check SHA-256, load, and classify a fixed patch; 65 if damaged")
     verify.add_argument("weights", nargs="*", metavar="FILE", help="names or files (default: all of the package)")
-    verify.add_argument(
-        "--classify",
+    self_test = verify.add_argument(
+        "--self-test",
         action="store_true",
         help="also classify a drawn microbleed and plain white matter; 65 if either answer is wrong",
     )
+    add_old_name(verify, "--classify", self_test)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     names = args.weights or [entry.name for entry in list_weights()]
     code = _verify(names)
-    return code or (_classify(names) if args.classify else 0)
+    return code or (_self_test(names) if args.self_test else 0)
 
 
 def _verify(names: list[str]) -> int:
@@ -52,13 +55,13 @@ def _verify(names: list[str]) -> int:
     return UnreadableDataError.exit_code if damaged else 0
 
 
-def _classify(names: list[str]) -> int:
-    from mbseg_bids.detection.network.self_test import classify_known_patches
+def _self_test(names: list[str]) -> int:
+    from mbseg_bids.detection.network.self_test import run_self_test
     from mbseg_bids.errors import UnreadableDataError
 
     wrong = False
     for name in names:
-        dot, background = classify_known_patches(name)
+        dot, background = run_self_test(name)
         right = background < 0.5 < dot
         wrong |= not right
         answers = f"microbleed {dot:.4f}, white matter {background:.4f}"

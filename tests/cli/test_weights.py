@@ -6,7 +6,7 @@ import pytest
 from mbseg_bids.cli import workbench
 from mbseg_bids.detection.network import weights as w
 from mbseg_bids.detection.network.resnet import build_network
-from mbseg_bids.detection.network.self_test import known_patches
+from mbseg_bids.detection.network.self_test import self_test_patches
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +76,21 @@ def test_an_unknown_name_is_a_usage_error(installed, capsys):
 
 
 def test_the_weights_of_the_package_tell_a_microbleed_from_white_matter(capsys):
-    assert workbench.main(["weights", "verify", "--classify"]) == 0
+    assert workbench.main(["weights", "verify", "--self-test"]) == 0
     answer = re.search(r"microbleed (\S+), white matter (\S+): as it should be", capsys.readouterr().out)
     dot, background = map(float, answer.groups())
     assert dot > 0.8
     assert background < 0.05
 
 
-def test_whole_weights_that_have_learned_nothing_are_code_65(installed, capsys):
+def test_whole_weights_that_have_learned_nothing_are_code_65_also_by_the_old_name_of_the_option(installed, capsys):
     assert workbench.main(["weights", "verify", "--classify"]) == 65
-    assert "WRONG" in capsys.readouterr().err
+    assert "WRONG" in (said := capsys.readouterr().err)
+    assert "warning: --classify is now called --self-test; the next release knows the new name only" in said
 
 
 def test_the_known_microbleed_is_dark_in_the_middle_and_darkest_on_t2star():
-    dot, background = known_patches(28)
+    dot, background = self_test_patches(28)
     loss = 1 - dot / background
     assert [np.unravel_index(channel.argmax(), channel.shape) for channel in loss] == [(14, 14)] * 3
     assert loss[0].max() > 2 * loss[1].max() > 4 * loss[2].max() > 0.4

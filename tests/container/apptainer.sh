@@ -61,7 +61,7 @@ check "Apptainer" apptainer_tool || return
 check "singularity.def builds from the image's archive, with its %test" build_sif || return
 du -m mbseg-bids.sif | awk '{ printf "     SIF size: %.2f GB\n", $1 / 1024 * 1.073741824 }'
 check "labels and help" sif_inspect
-check "apptainer run --app mbseg: weights" sif run --cleanenv --containall --app mbseg mbseg-bids.sif weights verify --classify
+check "apptainer run --app mbseg: weights" sif run --cleanenv --containall --app mbseg mbseg-bids.sif weights verify --self-test
 check "participant level, dry run, as an ordinary user" sif_dry_run
 check "participant level, as an ordinary user" sif_participant
 check "the same images and tables as under Podman, to the byte" diff -rq out/sub-01 out-sif/sub-01

@@ -112,7 +112,7 @@ if wanted run; then
   podman image inspect $IMAGE --format '{{.Size}}' | awk '{ printf "     image size: %.2f GB\n", $1 / 1e9 }'
   check "label and program tell the same version" labelled
   check "nothing of the build's secrets is left in the image" no_secret
-  check "weights tell a microbleed from white matter" hardened --entrypoint mbseg $IMAGE weights verify --classify
+  check "weights tell a microbleed from white matter" hardened --entrypoint mbseg $IMAGE weights verify --self-test
   check "no HOME is needed" hardened --unsetenv HOME $IMAGE --version
   check "simulate a participant" simulate
   fingerprint data > data.sha256

@@ -1,4 +1,4 @@
-"""Two drawn patches whose answer is known: a quick trial of weights where they are installed."""
+"""Self-test of weights where they are installed: two drawn patches whose answer is known."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ LOSS = (0.85, 0.34, 0.13)
 """Share of the signal that the dot takes on each: iron darkens T2* most, and T1w hardly."""
 
 
-def known_patches(patch_size: int) -> np.ndarray:
+def self_test_patches(patch_size: int) -> np.ndarray:
     """Draw a microbleed in white matter, and white matter alone.
 
     Returns
@@ -31,7 +31,7 @@ def known_patches(patch_size: int) -> np.ndarray:
     return np.stack([dot, background]).astype(np.float32)
 
 
-def classify_known_patches(name_or_path: str = "default") -> tuple[float, float]:
+def run_self_test(name_or_path: str = "default") -> tuple[float, float]:
     """Return the microbleed probability of the dot and of the background.
 
     Raises
@@ -40,7 +40,7 @@ def classify_known_patches(name_or_path: str = "default") -> tuple[float, float]
         As :func:`~mbseg_bids.detection.network.weights.load_weights`; weights of another task are a usage error.
     """
     model, metadata = load_weights(name_or_path, task="microbleed")
-    patches = torch.from_numpy(known_patches(metadata.patch_size))
+    patches = torch.from_numpy(self_test_patches(metadata.patch_size))
     with torch.inference_mode():
         answer = torch.softmax(model(to_network_input(patches, metadata.input_size)), dim=1)[:, 1]
     return float(answer[0]), float(answer[1])
