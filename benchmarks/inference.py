@@ -33,7 +33,7 @@ from mbseg_bids.detection.network.runtime_openvino import OpenVinoNetwork, openv
 from mbseg_bids.detection.network.runtime_pytorch import TorchNetwork
 from mbseg_bids.detection.network.weights import load_weights
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.learning.examples.simulated import simulate
 from mbseg_bids.settings import DetectionSettings
@@ -198,7 +198,7 @@ def search(
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
     ask = Asked(classifier(*network, case.stack, **options), [], [])
     ask.ask(np.argwhere(case.brain)[:1])  # makes it ready
-    probability, asked = search_outwards(mask, seeds, ask, settings.followed)
+    probability, asked = grow_from_seeds(mask, seeds, ask, settings.followed)
     again = float((probability[asked] >= settings.followed - 0.1).mean()) if asked.any() else 0.0
     regions = case.regions.astype(np.int32)
     found = segment_lesions(case.stack, probability, case.brain, regions, case.spacing, case.affine, settings)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mbseg_bids.detection.lesions.segment import segment_lesions
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case, simulate_training_case
@@ -51,7 +51,7 @@ def compare(case: Case, quotient: float) -> dict[str, float]:
     settings = DetectionSettings(seed_quotient=quotient)
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
     truth = case.lesions > 0
-    found, asked = search_outwards(mask, seeds, lambda voxels: truth[tuple(voxels.T)].astype(np.float32), 0.5)
+    found, asked = grow_from_seeds(mask, seeds, lambda voxels: truth[tuple(voxels.T)].astype(np.float32), 0.5)
     exhaustive, in_mask, outwards = (segmented(case, part) for part in (truth & case.brain, truth & mask, found > 0))
     return {
         "field_strength_t": case.protocol.field_strength,

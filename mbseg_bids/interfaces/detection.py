@@ -42,7 +42,7 @@ class ClassifyCandidates(SimpleInterface):
         from mbseg_bids.detection.network.classify import classifier
         from mbseg_bids.detection.network.weights import load_weights
         from mbseg_bids.detection.search.mask import search_region
-        from mbseg_bids.detection.search.region_growing import search_outwards
+        from mbseg_bids.detection.search.region_growing import grow_from_seeds
         from mbseg_bids.errors import UnreadableDataError
         from mbseg_bids.settings import DetectionSettings
 
@@ -69,7 +69,7 @@ class ClassifyCandidates(SimpleInterface):
             n_workers=self.inputs.n_workers,
             progress=_log_progress(),
         )
-        probability, asked = search_outwards(mask, seeds, ask, settings.followed)
+        probability, asked = grow_from_seeds(mask, seeds, ask, settings.followed)
         self._results["probability"] = _write(probability, t2star.affine, runtime.cwd, "probability.nii.gz")
         self._results["search"] = {
             "exhaustive": settings.exhaustive,

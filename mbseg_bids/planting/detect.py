@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from mbseg_bids.detection.candidates.classifier import SecondLook, load_second_look
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, load_candidate_classifier
 from mbseg_bids.detection.lesions.native import tabulate_on_native_grid
 from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
 from mbseg_bids.detection.lesions.tables import Tabulated
 from mbseg_bids.detection.network.classify import classifier
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds
 from mbseg_bids.settings import DetectionSettings
 
 AS_RUN, WITHOUT_SECOND_LOOK = "as_run", "without_second_look"
@@ -74,21 +74,21 @@ class Detector:
     model: nn.Module
     metadata: WeightsMetadata
     settings: DetectionSettings
-    second_look: SecondLook | None
+    second_look: CandidateClassifier | None
     options: Mapping[str, Any]
 
     @classmethod
     def load(cls, settings: DetectionSettings, **options: Any) -> "Detector":
         """Load what the settings name."""
         model, metadata = load_weights(settings.weights, task="microbleed")
-        return cls(model, metadata, settings, load_second_look() if settings.second_look else None, options)
+        return cls(model, metadata, settings, load_candidate_classifier() if settings.second_look else None, options)
 
     def __call__(self, stack: npt.NDArray[np.float32], head: Head) -> dict[str, Found]:
         """Return what is found in T2*, T2w, T1w, shape (3, I, J, K), with the steps of the run and without the last."""
         mask, seeds = search_region(stack[0], head.brain, head.tissue, head.spacing, self.settings)
         options = {"exact_from": self.settings.followed, **self.options}
         ask: Callable = classifier(self.model, self.metadata, stack, **options)
-        probability, asked = search_outwards(mask, seeds, ask, self.settings.followed)
+        probability, asked = grow_from_seeds(mask, seeds, ask, self.settings.followed)
         found = {}
         for name, settings in variants(self.settings).items():
             result = segment_lesions(

@@ -1,4 +1,4 @@
-"""Asking the network about few voxels: the darkest of their neighbourhood first, then outwards from what is positive.
+"""Seeded region growing: the network is asked about the darkest voxels first, then about what touches a positive one.
 
 A microbleed has a darkest voxel. Once the network says no to that, what surrounds it is not asked about. Everything it
 says yes to is followed to its end, so that a component found this way is, to the voxel, the one which classifying the
@@ -32,7 +32,7 @@ def local_minima(t2star: npt.NDArray[np.floating], brain: npt.NDArray[np.bool_])
     return inside & (intensity <= ndimage.minimum_filter(intensity, size=(3, 3, 1), mode="nearest"))
 
 
-def search_outwards(
+def grow_from_seeds(
     mask: npt.NDArray[np.bool_], seeds: npt.NDArray[np.bool_], classify: Classify, threshold: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Classify the seeds, then again and again the voxels of the mask that touch a positive one.

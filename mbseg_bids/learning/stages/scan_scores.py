@@ -10,7 +10,7 @@ from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesion
 from mbseg_bids.detection.network.classify import classifier
 from mbseg_bids.detection.network.weights import WeightsMetadata
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds
 from mbseg_bids.evaluation.lesion import Score, match_lesions
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
@@ -66,7 +66,7 @@ def probability_map(
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
     followed = settings.followed if threshold is None else threshold
     options = {"batch_size": batch_size, "device": "cpu", "n_workers": n_workers, "exact_from": followed}
-    return search_outwards(mask, seeds, classifier(model, metadata, case.stack, **options), followed)[0]
+    return grow_from_seeds(mask, seeds, classifier(model, metadata, case.stack, **options), followed)[0]
 
 
 def score_scan(

@@ -1,7 +1,7 @@
 import numpy as np
 
 from mbseg_bids.detection.geometry.components import find_components
-from mbseg_bids.detection.search.region_growing import local_minima, search_outwards
+from mbseg_bids.detection.search.region_growing import grow_from_seeds, local_minima
 
 
 def asking(probability, rounds):
@@ -21,7 +21,7 @@ def test_finds_exactly_the_components_with_a_positive_seed(rng):
         shape = (14, 15, 4)
         mask, seeds = rng.random(shape) < 0.7, rng.random(shape) < 0.05
         truth = np.where(rng.random(shape) < 0.15, rng.uniform(0.5, 1, shape), 0.1).astype(np.float32)
-        found, asked = search_outwards(mask, seeds, asking(truth, []), 0.5)
+        found, asked = grow_from_seeds(mask, seeds, asking(truth, []), 0.5)
         everything = find_components(mask & (truth >= 0.5))
         for label in range(1, everything.max() + 1):
             component = everything == label
@@ -40,7 +40,7 @@ def test_asks_no_voxel_twice_and_stops_at_what_is_negative():
     seeds = np.zeros(truth.shape, dtype=bool)
     seeds[5, 5] = True
     rounds = []
-    found, asked = search_outwards(np.ones(truth.shape, dtype=bool), seeds, asking(truth, rounds), 0.5)
+    found, asked = grow_from_seeds(np.ones(truth.shape, dtype=bool), seeds, asking(truth, rounds), 0.5)
     np.testing.assert_array_equal(found, truth)
     assert rounds == [1, 8, 6, 6]
     assert asked.sum() == 21
@@ -49,7 +49,7 @@ def test_asks_no_voxel_twice_and_stops_at_what_is_negative():
 def test_seeds_outside_the_mask_are_not_asked():
     seeds = np.ones((3, 3, 1), dtype=bool)
     rounds = []
-    found, asked = search_outwards(np.zeros((3, 3, 1), dtype=bool), seeds, asking(np.ones((3, 3, 1)), rounds), 0.5)
+    found, asked = grow_from_seeds(np.zeros((3, 3, 1), dtype=bool), seeds, asking(np.ones((3, 3, 1)), rounds), 0.5)
     assert not found.any()
     assert not asked.any()
     assert rounds == []
