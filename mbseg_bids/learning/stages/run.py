@@ -29,7 +29,7 @@ from mbseg_bids.learning.stages.stage import (
 )
 from mbseg_bids.learning.training.batches import Batches, Precision, TrainingSettings
 from mbseg_bids.learning.training.checkpoint import make_writable
-from mbseg_bids.learning.training.distributed import join_team
+from mbseg_bids.learning.training.distributed import join_processes
 from mbseg_bids.learning.training.gradients import Arithmetic
 from mbseg_bids.learning.training.interruption import StopRequest
 from mbseg_bids.learning.training.log import Display, check_display
@@ -103,7 +103,7 @@ def run_stage(request: StageRequest) -> Path:
     check_display(display)
     make_writable(request.out)
     torch.set_num_threads(request.changes.get("workers", 1))
-    with join_team(choose_device(request.device)) as (team, device), StopRequest(_seconds(request)) as stop:
+    with join_processes(choose_device(request.device)) as (distributed, device), StopRequest(_seconds(request)) as stop:
         start = starting_network(request.init, request.changes.get("seed", 0))
         settings = settings_of(request, start, device)
         Arithmetic(settings.precision, device)
@@ -115,7 +115,7 @@ def run_stage(request: StageRequest) -> Path:
         sets = replace(
             sets, validation=as_in_training(sets.validation, settings), test=as_in_training(sets.test, settings)
         )
-        say = print if team.is_first else _nothing
+        say = print if distributed.is_first else _nothing
         _describe(request, start, sets, settings, say)
         model, validation, test = _catch_memory(
             train_stage,
@@ -128,11 +128,11 @@ def run_stage(request: StageRequest) -> Path:
             resume=request.resume,
             report=lambda line: say(line, flush=True),
             stop=stop,
-            team=team,
+            distributed=distributed,
             display=display,
         )
     path = request.out / f"{request.stage}.safetensors"
-    if team.is_first:
+    if distributed.is_first:
         scores = {"validation": validation.as_row(), "test": test.as_row()}
         facts = {"patches": len(patches), "start": start.source, "settings": asdict(settings), **scores}
         metadata = WeightsMetadata(
@@ -214,4 +214,4 @@ def _catch_memory(work: Any, *args: Any, **options: Any) -> Any:
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """Say nothing: another process of the team does."""
+    """Say nothing: another process does."""

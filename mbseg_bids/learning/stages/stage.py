@@ -15,7 +15,7 @@ from mbseg_bids.evaluation.patch import PatchScores
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.examples.splits import split_participants
-from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training.distributed import ALONE, Distributed
 from mbseg_bids.learning.training.interruption import StopRequest
 from mbseg_bids.learning.training.log import QUIET, Display
 from mbseg_bids.learning.training.trainer import TrainingSettings, predict, train, validate
@@ -101,7 +101,7 @@ def train_stage(
     resume: bool = False,
     report: Callable[[str], None] = print,
     stop: StopRequest | None = None,
-    team: Team = ALONE,
+    distributed: Distributed = ALONE,
     display: Display = QUIET,
 ) -> tuple[nn.Module, PatchScores, PatchScores]:
     """Train one stage.
@@ -118,7 +118,7 @@ def train_stage(
         Network to go on with; None starts from random weights.
     keep_last_layer
         Go on with the last layer too: a further round of the same stage.
-    device, resume, report, stop, team, display
+    device, resume, report, stop, distributed, display
         As in :func:`mbseg_bids.learning.training.trainer.train`.
 
     Returns
@@ -138,7 +138,7 @@ def train_stage(
         resume=resume,
         report=report,
         stop=stop,
-        team=team,
+        distributed=distributed,
         display=display,
     )
     return model, validation, validate(model, patches.test, settings, device)

@@ -21,7 +21,7 @@ PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
-class Team:
+class Distributed:
     """The place of this process among those that train together; alone by default."""
 
     rank: int = 0
@@ -51,11 +51,11 @@ class Team:
         return float(total)
 
 
-ALONE = Team()
+ALONE = Distributed()
 
 
-class TeamGradients:
-    """Gradients averaged over a team by :class:`torch.nn.parallel.DistributedDataParallel`.
+class DistributedGradients:
+    """Gradients averaged over all processes by :class:`torch.nn.parallel.DistributedDataParallel`.
 
     On GPUs batch norms see the whole batch; on CPUs each sees the part of its process, and the running statistics are
     those of the first.
@@ -64,7 +64,7 @@ class TeamGradients:
     ----------
     model
         Its parameters receive the gradients.
-    team, device, arithmetic
+    distributed, device, arithmetic
         The processes, where this one computes, and in which number format.
     fixed_statistics
         As in :func:`mbseg_bids.detection.network.resnet.training_mode`.
@@ -73,13 +73,13 @@ class TeamGradients:
     def __init__(
         self,
         model: nn.Module,
-        team: Team,
+        distributed: Distributed,
         device: torch.device,
         arithmetic: Arithmetic,
         *,
         fixed_statistics: bool = False,
     ) -> None:
-        self._team, self._device, self._arithmetic = team, device, arithmetic
+        self._distributed, self._device, self._arithmetic = distributed, device, arithmetic
         self._fixed_statistics = fixed_statistics
         if device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -97,19 +97,19 @@ class TeamGradients:
             As in :func:`mbseg_bids.detection.network.resnet.training_mode`.
         """
         training_mode(self._model, frozen_layers, fixed_statistics=self._fixed_statistics)
-        weight = len(targets) / self._team.mean(len(targets), self._device)
+        weight = len(targets) / self._distributed.mean(len(targets), self._device)
         loss = self._arithmetic.loss(self._parallel, inputs, targets) * weight
         self._arithmetic.scaler.scale(loss).backward()
-        return self._team.mean(float(loss.detach()), self._device)
+        return self._distributed.mean(float(loss.detach()), self._device)
 
 
 @contextmanager
-def join_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
+def join_processes(device: torch.device) -> Iterator[tuple[Distributed, torch.device]]:
     """Join the processes that ``torchrun`` started, if it did.
 
     Yields
     ------
-    The team, and the device of this process: its own GPU where there are several.
+    Its place among them, and its device: its own GPU where there are several.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -120,6 +120,6 @@ def join_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Team(dist.get_rank(), size), device
+        yield Distributed(dist.get_rank(), size), device
     finally:
         dist.destroy_process_group()

@@ -11,7 +11,7 @@ import torch
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
 from mbseg_bids.learning.examples.rotation import augment, draw_variation, vary_patches
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
-from mbseg_bids.learning.training.distributed import Team
+from mbseg_bids.learning.training.distributed import Distributed
 
 AHEAD = 4
 """Batches made in advance, by as many threads, while a GPU computes."""
@@ -33,11 +33,16 @@ class HostFeed:
     """Batches are cut and varied on the host, some in advance where a GPU computes meanwhile."""
 
     def __init__(
-        self, training: PatchSet, settings: TrainingSettings, batches: Batches, team: Team, device: torch.device
+        self,
+        training: PatchSet,
+        settings: TrainingSettings,
+        batches: Batches,
+        distributed: Distributed,
+        device: torch.device,
     ) -> None:
-        """Keep patches and settings; ``team`` says which part of a batch is wanted here."""
+        """Keep patches and settings; ``distributed`` says which part of a batch is wanted here."""
         self._training, self._settings, self._batches = training, settings, batches
-        self._team, self._device = team, device
+        self._distributed, self._device = distributed, device
 
     def __call__(self, steps: range) -> Fed:
         """Yield the batches of these steps."""
@@ -55,9 +60,9 @@ class HostFeed:
                 yield (ready, *future.result())
 
     def _make(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = self._team.share(self._batches[step])
+        chosen = self._distributed.share(self._batches[step])
         wide = self._training.patches[chosen]
-        rng = _generator(self._settings, step, self._team)
+        rng = _generator(self._settings, step, self._distributed)
         patches = augment(wide, self._settings.patch_size, self._settings.augmentation, rng)
         targets = _targets(self._training.kinds[chosen], self._settings)
         return (patches.pin_memory(), targets.pin_memory()) if self._device.type == "cuda" else (patches, targets)
@@ -71,10 +76,15 @@ class DeviceFeed:
     """
 
     def __init__(
-        self, training: PatchSet, settings: TrainingSettings, batches: Batches, team: Team, device: torch.device
+        self,
+        training: PatchSet,
+        settings: TrainingSettings,
+        batches: Batches,
+        distributed: Distributed,
+        device: torch.device,
     ) -> None:
         """Copy the patches to the device."""
-        self._settings, self._batches, self._team = settings, batches, team
+        self._settings, self._batches, self._distributed = settings, batches, distributed
         self._patches = torch.from_numpy(np.ascontiguousarray(training.patches)).to(device)
         self._targets = _targets(training.kinds, settings).to(device)
         self._noise = torch.Generator(device)
@@ -82,12 +92,14 @@ class DeviceFeed:
     def __call__(self, steps: range) -> Fed:
         """Yield the batches of these steps."""
         for step in steps:
-            chosen = self._team.share(self._batches[step])
+            chosen = self._distributed.share(self._batches[step])
             variation = draw_variation(
-                len(chosen), self._settings.augmentation, _generator(self._settings, step, self._team)
+                len(chosen), self._settings.augmentation, _generator(self._settings, step, self._distributed)
             )
             rows = torch.from_numpy(chosen).to(self._patches.device, non_blocking=True)
-            self._noise.manual_seed(self._settings.seed * 1_000_003 + step * self._team.size + self._team.rank)
+            self._noise.manual_seed(
+                self._settings.seed * 1_000_003 + step * self._distributed.size + self._distributed.rank
+            )
             patches = vary_patches(self._patches[rows], self._settings.patch_size, variation, self._field)
             yield step, patches, self._targets[rows]
 
@@ -96,11 +108,11 @@ class DeviceFeed:
 
 
 def make_feed(
-    training: PatchSet, settings: TrainingSettings, batches: Batches, team: Team, device: torch.device
+    training: PatchSet, settings: TrainingSettings, batches: Batches, distributed: Distributed, device: torch.device
 ) -> Feed:
     """Return a :class:`DeviceFeed` on a GPU whose memory holds the patches, else a :class:`HostFeed`."""
     kind = DeviceFeed if device.type == "cuda" and _fits(training.patches.nbytes, device) else HostFeed
-    return kind(training, settings, batches, team, device)
+    return kind(training, settings, batches, distributed, device)
 
 
 def _fits(n_bytes: int, device: torch.device) -> bool:
@@ -108,9 +120,11 @@ def _fits(n_bytes: int, device: torch.device) -> bool:
     return n_bytes <= MEMORY_SHARE * free
 
 
-def _generator(settings: TrainingSettings, step: int, team: Team) -> np.random.Generator:
+def _generator(settings: TrainingSettings, step: int, distributed: Distributed) -> np.random.Generator:
     """Return the generator of a step: it depends on nothing before, so that a resumed training repeats it."""
-    return np.random.default_rng([settings.seed, 1_000_003, step] + ([team.rank] if team.size > 1 else []))
+    return np.random.default_rng(
+        [settings.seed, 1_000_003, step] + ([distributed.rank] if distributed.size > 1 else [])
+    )
 
 
 def _targets(kinds: npt.NDArray[np.uint8], settings: TrainingSettings) -> torch.Tensor:

@@ -16,7 +16,7 @@ from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, narrow
 from mbseg_bids.learning.examples.rotation import NONE, upright
 from mbseg_bids.learning.training.batches import Batches, Precision, TrainingSettings
 from mbseg_bids.learning.training.checkpoint import Checkpoint, Progress, make_writable
-from mbseg_bids.learning.training.distributed import ALONE, Team, TeamGradients
+from mbseg_bids.learning.training.distributed import ALONE, Distributed, DistributedGradients
 from mbseg_bids.learning.training.feeding import make_feed
 from mbseg_bids.learning.training.gradients import Arithmetic, GradientWorkers
 from mbseg_bids.learning.training.interruption import StopRequest, TrainingStoppedError
@@ -40,7 +40,7 @@ def train(
     resume: bool = False,
     report: Report = print,
     stop: StopRequest | None = None,
-    team: Team = ALONE,
+    distributed: Distributed = ALONE,
     display: Display = QUIET,
 ) -> PatchScores:
     """Train a network in place.
@@ -58,13 +58,13 @@ def train(
     device
         Where to compute.
     resume
-        Continue at the checkpoint of the folder where there is one. On a CPU, and without a team, the weights are to
+        Continue at the checkpoint of the folder where there is one. On a CPU, and in one process, the weights are to
         the bit those of an uninterrupted training.
     report
         Called with one line at each look at validation.
     stop
         Asked after every step whether to end early.
-    team
+    distributed
         Processes that share each batch.
     display
         What else to show.
@@ -93,18 +93,18 @@ def train(
     make_writable(folder)
     batches = Batches(training.kinds, settings)
     steps = settings.steps or settings.epochs * batches.steps_per_epoch
-    run = _Run(model, settings, steps, device, team)
-    feed = make_feed(training, settings, batches, team, device)
+    run = _Run(model, settings, steps, device, distributed)
+    feed = make_feed(training, settings, batches, distributed, device)
     checkpoint = Checkpoint(folder, settings, steps, patches=_fingerprint(training))
     progress = run.restore(checkpoint) if resume else Progress()
-    log = TrainingLog(folder, steps, progress.step, progress.losses, display) if team.is_first else None
+    log = TrainingLog(folder, steps, progress.step, progress.losses, display) if distributed.is_first else None
     scores = None
     with contextlib.closing(log) if log is not None else contextlib.nullcontext():
         for step, patches, targets in feed(range(progress.step, steps)):
             loss = run.step(step, patches, targets)
             done = step + 1
             reason = stop.reason if stop is not None and done < steps else None
-            stopping = team.any(reason is not None, device) if stop is not None else False
+            stopping = distributed.any(reason is not None, device) if stop is not None else False
             if log is None:
                 _end_if(stopping, reason, done, steps)
                 continue
@@ -152,15 +152,15 @@ class _Run:
     """Network and optimiser of one training, and its single steps."""
 
     def __init__(
-        self, model: nn.Module, settings: TrainingSettings, steps: int, device: torch.device, team: Team
+        self, model: nn.Module, settings: TrainingSettings, steps: int, device: torch.device, distributed: Distributed
     ) -> None:
         self._model = model.to(device)
         self._settings, self._steps = settings, steps
-        self._device, self._team = device, team
+        self._device, self._distributed = device, distributed
         self._arithmetic = Arithmetic(settings.precision, device)
         freeze(model, settings.frozen_layers)
         self.optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], settings)
-        self._gradients: GradientWorkers | TeamGradients | None = None
+        self._gradients: GradientWorkers | DistributedGradients | None = None
 
     def restore(self, checkpoint: Checkpoint) -> Progress:
         """Go on where the checkpoint is."""
@@ -186,13 +186,13 @@ class _Run:
         self._arithmetic.scaler.update()
         return value
 
-    def _workers(self) -> GradientWorkers | TeamGradients:
+    def _workers(self) -> GradientWorkers | DistributedGradients:
         # Made at the first step, after a checkpoint was read: replicas copy the statistics of frozen batch norms.
         if self._gradients is None:
             fixed = self._settings.fixed_statistics
-            if self._team.size > 1:
-                self._gradients = TeamGradients(
-                    self._model, self._team, self._device, self._arithmetic, fixed_statistics=fixed
+            if self._distributed.size > 1:
+                self._gradients = DistributedGradients(
+                    self._model, self._distributed, self._device, self._arithmetic, fixed_statistics=fixed
                 )
             else:
                 n = self._settings.workers if self._device.type == "cpu" else 1

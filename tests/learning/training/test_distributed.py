@@ -7,8 +7,8 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from mbseg_bids.learning.training import distributed as teams
-from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training import distributed as module
+from mbseg_bids.learning.training.distributed import ALONE, Distributed
 from mbseg_bids.learning.training.gradients import Arithmetic, GradientWorkers
 
 
@@ -27,12 +27,14 @@ def member(rank, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    with teams.join_team(device) as (team, _):
+    with module.join_processes(device) as (distributed, _):
         inputs, targets = batch()
-        mine = team.share(np.arange(9))
+        mine = distributed.share(np.arange(9))
         model = network()
-        loss = teams.TeamGradients(model, team, device, Arithmetic()).gradients(inputs[mine], targets[mine], 0)
-        found = {"loss": loss, "any": team.any(rank == 1, device), "none": team.any(False, device)}
+        loss = module.DistributedGradients(model, distributed, device, Arithmetic()).gradients(
+            inputs[mine], targets[mine], 0
+        )
+        found = {"loss": loss, "any": distributed.any(rank == 1, device), "none": distributed.any(False, device)}
         torch.save(found | {"gradients": [p.grad for p in model.parameters()]}, f"{folder}/{rank}.pt")
 
 
@@ -55,7 +57,7 @@ def test_two_processes_give_the_gradient_of_two_threads(tmp_path):
 
 def test_the_parts_of_a_team_make_the_whole_batch():
     whole = np.arange(41)
-    parts = [Team(rank, 4).share(whole) for rank in range(4)]
+    parts = [Distributed(rank, 4).share(whole) for rank in range(4)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert {len(p) for p in parts} == {10, 11}
 

@@ -7,7 +7,7 @@ import torch
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, wide_size
 from mbseg_bids.learning.examples.rotation import Augmentation
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
-from mbseg_bids.learning.training.distributed import ALONE, Team
+from mbseg_bids.learning.training.distributed import ALONE, Distributed
 from mbseg_bids.learning.training.feeding import DeviceFeed, HostFeed, make_feed
 
 VARIED = Augmentation(
@@ -26,8 +26,8 @@ def patches(rng):
     )
 
 
-def fed(kind, patches, settings, team=ALONE, steps=range(3, 6)):
-    return list(kind(patches, settings, Batches(patches.kinds, settings), team, CPU)(steps))
+def fed(kind, patches, settings, distributed=ALONE, steps=range(3, 6)):
+    return list(kind(patches, settings, Batches(patches.kinds, settings), distributed, CPU)(steps))
 
 
 def test_the_device_makes_the_batches_of_the_host(patches):
@@ -39,7 +39,7 @@ def test_the_device_makes_the_batches_of_the_host(patches):
 
 def test_both_give_every_process_its_part_of_a_batch(patches):
     for kind in (HostFeed, DeviceFeed):
-        parts = [fed(kind, patches, SETTINGS, Team(rank, 2)) for rank in (0, 1)]
+        parts = [fed(kind, patches, SETTINGS, Distributed(rank, 2)) for rank in (0, 1)]
         whole = fed(kind, patches, SETTINGS)
         for step, batch in enumerate(whole):
             assert torch.equal(torch.cat([part[step][2] for part in parts]), batch[2])
