@@ -58,7 +58,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive, help="mini-batches in all; overrides --epochs")
     parser.add_argument("--batch-size", type=positive, default=20, help="windows of a mini-batch")
     parser.add_argument("--learning-rate", type=float, default=0.001, help="size of the steps")
-    parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="method of descent")
+    parser.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="how weights follow gradients")
     parser.add_argument("--target-weight", type=float, default=1.0, help="of target voxels in the loss (default: 1)")
     parser.add_argument("--rotations", type=int, metavar="N", help="default: 19 for microbleeds, 0 for CSF")
     parser.add_argument(

@@ -50,7 +50,7 @@ def _add_stage(parser: argparse.ArgumentParser, *, frozen_layers: int, rotations
     how = parser.add_argument_group("how to train (defaults: Dadar et al. 2022)")
     add_length(how)
     how.add_argument("--batch-size", type=positive, default=40, help="patches of a mini-batch")
-    how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="method of descent")
+    how.add_argument("--optimiser", choices=("sgd", "adamw"), default="sgd", help="how weights follow gradients")
     how.add_argument("--learning-rate", type=positive_float, default=0.006, help="size of the steps")
     how.add_argument("--momentum", type=fraction, default=0.9, help="of sgd")
     how.add_argument("--weight-decay", type=amount, default=1e-4, help="pull of the weights towards zero")

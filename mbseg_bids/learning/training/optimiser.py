@@ -1,4 +1,4 @@
-"""What every training here descends by: its optimiser, and the refusal to go on from a loss that is no number."""
+"""The optimiser of every training here, and the refusal to go on from a loss that is no number."""
 
 import math
 from collections.abc import Iterable
