@@ -64,13 +64,14 @@ class DetectionSettings:
     ratio_threshold_deep_gm: float = 1.4
     reader_criteria: bool = True
     """Reject what the ratio rule leaves where it fails a reader's criteria: not in parenchyma, bright core, a vessel
-    that goes on, longer than the maximum diameter. Without these and the second look, the method of the paper alone."""
+    that goes on, longer than the maximum diameter. Without these and the candidate classifier it is the method of the
+    paper."""
     second_look: bool = True
     """Judge what the ratio rule and the criteria leave by shape and surroundings."""
     second_look_threshold: float = 0.5
-    """Smallest probability, after the second look, of a lesion: below, it is a mimic."""
+    """Smallest probability, after the candidate classifier, of a lesion: below, it is a mimic."""
     definite_threshold: float = 0.8
-    """Smallest probability, after the second look, of a definite lesion: below, it is a possible one."""
+    """Smallest probability, after the candidate classifier, of a definite lesion: below, it is a possible one."""
     search_quotient: float = 1.1
     """Smallest local-median / voxel quotient of a candidate voxel."""
     seed_quotient: float = 1.2

@@ -20,7 +20,7 @@ from recipe.fit import read
 from recipe.plans import SCALES, SETTINGS, ScanPlan, plans
 from segmentation_trees import truth_table, write_segmentation
 
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, load_second_look
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, load_candidate_classifier
 from mbseg_bids.detection.lesions.segment import segment_lesions
 from mbseg_bids.detection.network.weights import load_weights
 from mbseg_bids.learning.stages.scan_scores import probability_map
@@ -51,7 +51,7 @@ def segment(work: Path, plan: ScanPlan) -> None:
     """Write the truth of one scan, and what is found with each set of contrasts."""
     torch.set_num_threads(1)
     model, metadata = load_weights("default")
-    look = load_second_look()
+    look = load_candidate_classifier()
     scan, complete = read(work, plan.name)
     label = f"sub-{plan.anatomy}s{plan.seed}"
     write_segmentation(work / "missing" / "truth", label, scan.lesions, truth_table(scan), scan.affine)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mbseg_bids.detection.candidates.classifier import read_second_look
+from mbseg_bids.detection.candidates.classifier import read_candidate_classifier
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 
 TEXT = """# Model card: {name}
@@ -61,7 +61,7 @@ The last round on patches of the validation anatomies, fraction classified right
   simulated scans with as many microbleeds as in a clinical cohort.
 """
 
-SECOND_LOOK = """## The second look
+CANDIDATE_CLASSIFIER = """## The second look
 Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
 slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training
 patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by
@@ -129,7 +129,7 @@ def _second_look(facts: Mapping[str, Any]) -> str:
         return EARLIER_SECOND_LOOK.format(fitted_to=facts["fitted_to"], **about)
     real = ", and real scans with planted microbleeds" if "real backgrounds" in facts["figures"] else ""
     about |= {key: facts[key] for key in ("lesions_per_scan", "log_loss", "slab_mm")}
-    return SECOND_LOOK.format(real=real, thresholds=_thresholds(facts["figures"]), **about)
+    return CANDIDATE_CLASSIFIER.format(real=real, thresholds=_thresholds(facts["figures"]), **about)
 
 
 def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,5 +175,5 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="default")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "model_card.md")
     args = parser.parse_args()
-    look = read_second_look()
+    look = read_candidate_classifier()
     write_model_card(args.out, load_weights(args.weights)[1], look.training, len(look.curves))

@@ -50,7 +50,7 @@ PAPER = {
 
 VARIANTS = {
     "everything": "everything",
-    "lenient": f"everything, with `--second-look-threshold {LENIENT}`",
+    "lenient": f"everything, with `--lesion-threshold {LENIENT}`",
     "curves": "second look without its networks",
     "no_criteria": "without the reader's criteria",
     "criteria": "without the second look",

@@ -12,7 +12,7 @@ ACTIONS = {
     "worlds": "the same for several sets of scans, the worst first",
     "patches": "labelled patches: accuracy, sensitivity, specificity of a network",
     "sweep": "sensitivity and precision against the thresholds of post-processing (Dadar et al. 2022, Figure 10)",
-    "calibration": "whether the probability of the second look means what it says",
+    "calibration": "whether the probability of the candidate classifier means what it says",
     "agreement": "agreement of two readers or methods, neither of which is the truth",
 }
 DEFAULT_ACTION = "trees"
@@ -83,7 +83,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     for name, text in (
         ("ratio", "of the intensity ratio (default: 1.0 to 2.0 by 0.1)"),
         ("probability", "of the network's probability (default: 0.5 to 0.95 by 0.05)"),
-        ("lesion-probability", "of the second look (default: 0 to 0.95 by 0.05, where the result has one)"),
+        ("lesion-probability", "of the candidate classifier (default: 0 to 0.95 by 0.05, where the result has one)"),
     ):
         parser.add_argument(
             f"--{name}", type=amount, nargs="*", metavar="T", help=f"thresholds {text}; no number: leave it out"

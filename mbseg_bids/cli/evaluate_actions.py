@@ -185,7 +185,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 
 def _has_second_look(truth_tree: Path, result_tree: Path) -> bool:
-    """Tell whether every scan has candidates with a probability of the second look."""
+    """Tell whether every scan has candidates with a probability of the candidate classifier."""
     from mbseg_bids.evaluation.pairs import pair_trees, read_table, sibling
     from mbseg_bids.evaluation.sweep import CANDIDATE_TABLE
 

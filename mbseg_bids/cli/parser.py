@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mbseg_bids import __version__
-from mbseg_bids.cli.arguments import Parser, complete, show_examples, swallowed
+from mbseg_bids.cli.arguments import Parser, add_old_name, complete, show_examples, swallowed
 from mbseg_bids.cli.descriptor import PrintDescriptor
 from mbseg_bids.cli.model_options import add_model_options, model_request
 from mbseg_bids.cli.setting_checks import check_values
@@ -243,26 +243,29 @@ def _add_method(group: Any) -> None:
         action="store_false",
         default=None,
         help="leave out the reader's criteria (in parenchyma, no bright core, no vessel, longest diameter); with "
-        "--no-second-look, the method of the paper alone",
+        "--no-false-positive-reduction, the post-processing of the paper alone",
     )
-    add(
-        "--no-second-look",
+    reduction = add(
+        "--no-false-positive-reduction",
         dest="second_look",
         action="store_false",
         default=None,
-        help="keep whatever passes the ratio rule and the criteria",
+        help="leave out the candidate classifier: keep whatever passes the ratio rule and the criteria",
     )
-    add(
-        "--second-look-threshold",
+    add_old_name(group, "--no-second-look", reduction)
+    lesion = add(
+        "--lesion-threshold",
+        dest="second_look_threshold",
         type=float,
         metavar="P",
-        help="smallest probability after it, of a lesion (default: 0.5)",
+        help="smallest probability of a lesion by the candidate classifier (default: 0.5)",
     )
+    add_old_name(group, "--second-look-threshold", lesion)
     add(
         "--definite-threshold",
         type=float,
         metavar="P",
-        help="smallest probability after it, of a definite one (default: 0.8)",
+        help="smallest probability of a definite one (default: 0.8)",
     )
     add("--exhaustive", action="store_true", default=None, help="classify every brain voxel (slow)")
     add("--weights", metavar="NAME|FILE", help="shipped weights, or a file made by mbseg train (default: default)")

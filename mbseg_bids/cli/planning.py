@@ -13,7 +13,7 @@ from mbseg_bids.bids.inputs import Session
 from mbseg_bids.bids.phase_files import PhaseFiles
 from mbseg_bids.bids.sidecars import acquisition
 from mbseg_bids.cli.parser import Request
-from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
+from mbseg_bids.data import CANDIDATE_CLASSIFIER, WEIGHTS_MANIFEST
 from mbseg_bids.errors import MbsegError, UnreadableDataError
 
 SOFTWARE = (
@@ -135,7 +135,7 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     weights = Path(request.settings.detection.weights)
     files["weights"] = (weights if weights.is_file() else WEIGHTS_MANIFEST,)
     if request.settings.detection.second_look:
-        files["second look"] = (SECOND_LOOK,)
+        files["candidate classifier"] = (CANDIDATE_CLASSIFIER,)
     fingerprint = progress.fingerprint(files, request.settings)
     settings = request.settings.as_dict()
     facts: dict[str, Any] = {

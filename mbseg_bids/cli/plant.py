@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mbseg_bids.cli.arguments import add_old_name
 from mbseg_bids.cli.numbers import fraction, positive, positive_float, whole
 from mbseg_bids.cli.resources import add_device
 from mbseg_bids.errors import MbsegError, NothingSelectedError
@@ -65,8 +66,21 @@ def _add_planting(group: argparse._ActionsContainer) -> None:
 
 def _add_detection(group: argparse._ActionsContainer) -> None:
     group.add_argument("--weights", metavar="NAME_OR_FILE", help="of the network")
-    group.add_argument("--second-look-threshold", type=fraction, metavar="P", help="smallest probability of a lesion")
-    group.add_argument("--no-second-look", action="store_true", help="the method of the paper alone")
+    lesion = group.add_argument(
+        "--lesion-threshold",
+        dest="second_look_threshold",
+        type=fraction,
+        metavar="P",
+        help="smallest probability of a lesion by the candidate classifier",
+    )
+    add_old_name(group, "--second-look-threshold", lesion)
+    reduction = group.add_argument(
+        "--no-false-positive-reduction",
+        dest="no_second_look",
+        action="store_true",
+        help="leave out the candidate classifier",
+    )
+    add_old_name(group, "--no-second-look", reduction)
     add_device(group)
     group.add_argument("--batch-size", type=positive, default=64, metavar="N", help="patches a batch")
     group.add_argument(

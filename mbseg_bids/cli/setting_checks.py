@@ -21,11 +21,11 @@ def check_values(settings: Settings) -> None:
         (0 < detection.probability_threshold <= 1, "--probability-threshold", "give a number above 0, at most 1"),
         (detection.ratio_threshold >= 1, "--ratio-threshold", "give a number of 1 or more"),
         (detection.ratio_threshold_deep_gm >= 1, "--ratio-threshold-deep-gm", "give a number of 1 or more"),
-        (0 <= detection.second_look_threshold <= 1, "--second-look-threshold", "give a number from 0 to 1"),
+        (0 <= detection.second_look_threshold <= 1, "--lesion-threshold", "give a number from 0 to 1"),
         (
             detection.second_look_threshold <= detection.definite_threshold <= 1,
             "--definite-threshold",
-            "give a number from --second-look-threshold to 1",
+            "give a number from --lesion-threshold to 1",
         ),
         (execution.n_procs >= 1, "--n-cpus", "give a whole number of 1 or more"),
         (execution.omp_nthreads >= 1, "--omp-nthreads", "give a whole number of 1 or more"),

@@ -12,7 +12,7 @@ REGION_NAMES: tuple[str, ...] = (*REGIONS.values(), UNASSIGNED)
 """Every region a lesion table may name, in the order of tables and reports."""
 
 CERTAINTIES = ("definite", "possible")
-"""What the second look says of a lesion that it keeps."""
+"""What the candidate classifier says of a lesion that it keeps."""
 
 TOO_LARGE = "above_maximum_size"
 TOO_SMALL = "below_minimum_size"
@@ -34,7 +34,7 @@ class LesionCounts:
     below_minimum
         Counted lesions that are smaller than 2 mm (flag ``below_minimum_size``).
     by_certainty
-        Numbers of definite and possible microbleeds; empty where no second look was taken.
+        Numbers of definite and possible microbleeds; empty where no candidate classifier was taken.
     """
 
     total: int = 0

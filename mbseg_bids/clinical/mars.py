@@ -3,7 +3,7 @@
 Rows, places and the word *deep* are those of Gregoire et al. 2009 (doi:10.1212/WNL.0b013e3181c34a7d): deep are basal
 ganglia, thalamus, internal and external capsule, corpus callosum, and the deep and periventricular white matter within
 10 mm of the lateral ventricle. The scale's *definite* and *possible* are a reader's judgement of shape and darkness;
-here they are those of the calibrated probability of the second look.
+here they are those of the calibrated probability of the candidate classifier.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class PlacedLesion:
     place
         Label of its place (:data:`mbseg_bids.imaging.place_labels.PLACE_LABELS`); 0 where it lies in none.
     certainty
-        ``definite`` or ``possible``; anything else where no second look was taken.
+        ``definite`` or ``possible``; anything else where no candidate classifier was taken.
     diameter
         Longest diameter, mm.
     in_cortex

@@ -1,4 +1,4 @@
-"""Whether a probability of the second look means what it says: reliability table, calibration errors, Brier score.
+"""Whether a probability of the candidate classifier means what it says: reliability, calibration errors, Brier score.
 
 References: Brier 1950; Murphy and Winkler 1977 (reliability); Naeini et al. 2015 (expected calibration error).
 """
@@ -124,7 +124,7 @@ def judged_candidates(
             progress(done, len(pairs))
     if not rows:
         raise NothingSelectedError(
-            f"no candidate in {result_tree} has a {score}", "run the participant level with the second look"
+            f"no candidate in {result_tree} has a {score}", "run the participant level with the candidate classifier"
         )
     return pd.DataFrame(rows)
 

@@ -23,7 +23,7 @@ PANELS = {"sensitivity": "Sensitivity", "precision": "Precision", "dice": "Simil
 AXES = {
     "ratio_threshold": "Threshold of the intensity ratio",
     "probability_threshold": "Threshold of the network's probability",
-    "lesion_probability": "Threshold of the probability after the second look",
+    "lesion_probability": "Threshold of the probability after the candidate classifier",
 }
 
 

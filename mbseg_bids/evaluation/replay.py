@@ -61,7 +61,7 @@ class ScanMaps:
         )
 
     def segment(self, settings: DetectionSettings) -> Lesions:
-        """Return the lesions on the native grid, as a run with these settings finds them without a second look."""
+        """Return the lesions on the native grid, as a run with these settings finds them, without the classifier."""
         found = segment_lesions(
             self.t2star.data[None],
             self.probability,

@@ -59,7 +59,7 @@ MAPS = {
     "regions": "space-T2starw_seg-regions_dseg.nii.gz",
 }
 _KEPT = ("n/a", "second_look")
-"""Reasons of candidates that no step but the second look may have rejected."""
+"""Reasons of candidates that no step but the candidate classifier may have rejected."""
 BY = ("parameter", "threshold", "match", "region")
 
 
@@ -82,12 +82,12 @@ def sweep_trees(
     truth_tree, result_tree
         Derivative trees; the result must be of this package, with its maps.
     settings
-        All other settings of detection. The second look is left out of the first two sweeps: they show the method of
-        the paper.
+        All other settings of detection. The candidate classifier is left out of the first two sweeps: they show the
+        method of the paper.
     thresholds
         By parameter. ``ratio_threshold``: one and the same in every region, so that each curve is of one threshold.
-        ``probability_threshold``: of the network's map. ``lesion_probability``: of the second look; candidates that
-        another step rejected stay out. It needs the table of candidates alone.
+        ``probability_threshold``: of the network's map. ``lesion_probability``: of the candidate classifier; candidates
+        that another step rejected stay out. It needs the table of candidates alone.
     rules, maximum_distance, minimum_volume, minimum_diameter, progress
         As in :func:`mbseg_bids.evaluation.trees.score_trees`.
 
@@ -169,7 +169,7 @@ def _segmentations(
 
 
 def _kept_candidates(pair: ScanPair, values: Sequence[float]) -> dict[tuple[str, float], Lesions]:
-    """Return the candidates that reach each probability of the second look; lesions of their whole extent."""
+    """Return the candidates that reach each probability of the candidate classifier; lesions of their whole extent."""
     labels = read_labels(sibling(pair.result, CANDIDATES))
     table = read_table(sibling(pair.result, CANDIDATE_TABLE))
     table = table[table["reason"].isin(_KEPT)]

@@ -89,7 +89,7 @@ class ClassifyCandidates(SimpleInterface):
 class _FindLesionsInputSpec(ContrastsInputSpec):
     probability = File(exists=True, mandatory=True, desc="probability of a microbleed, detection grid")
     regions = File(exists=True, mandatory=True, desc="regions, detection grid")
-    model_state = traits.Str(desc="changes with the second look, so that no cached result outlives them")
+    model_state = traits.Str(desc="changes with the candidate classifier, so that no cached result outlives them")
 
 
 class _FindLesionsOutputSpec(TraitedSpec):
@@ -99,7 +99,7 @@ class _FindLesionsOutputSpec(TraitedSpec):
 
 
 class FindLesions(SimpleInterface):
-    """Apply components, intensity ratio, regions, criteria and the second look on the detection grid."""
+    """Apply components, intensity ratio, regions, criteria and the candidate classifier on the detection grid."""
 
     input_spec = _FindLesionsInputSpec
     output_spec = _FindLesionsOutputSpec
@@ -107,7 +107,7 @@ class FindLesions(SimpleInterface):
     def _run_interface(self, runtime):
         from dataclasses import asdict
 
-        from mbseg_bids.detection.candidates.classifier import load_second_look
+        from mbseg_bids.detection.candidates.classifier import load_candidate_classifier
         from mbseg_bids.detection.lesions.segment import segment_lesions
         from mbseg_bids.settings import DetectionSettings
 
@@ -122,7 +122,7 @@ class FindLesions(SimpleInterface):
             t2star.affine,
             settings,
             tissue=_read(self.inputs.tissue).data,
-            second_look=load_second_look() if settings.second_look else None,
+            second_look=load_candidate_classifier() if settings.second_look else None,
         )
         evidence = {
             "candidates": {label: asdict(e) for label, e in result.evidence_of_candidates.items()},
@@ -165,7 +165,7 @@ class WriteLesions(SimpleInterface):
         import nibabel as nib
         import numpy as np
 
-        from mbseg_bids.detection.candidates.classifier import read_second_look
+        from mbseg_bids.detection.candidates.classifier import read_candidate_classifier
         from mbseg_bids.detection.lesions.summary import summarise
         from mbseg_bids.detection.lesions.tables import Evidence, tabulate, write_table
         from mbseg_bids.imaging.grids import labels_to_native, probability_to_native, slice_axis
@@ -205,7 +205,7 @@ class WriteLesions(SimpleInterface):
         for name, table in (("cmb_dseg_tsv", result.lesion_table), ("candidates_tsv", result.candidate_table)):
             self._results[name] = str(folder / f"{name.removesuffix('_tsv')}.tsv")
             write_table(table, self._results[name])
-        network = read_second_look().training.get("network") if settings.second_look else None
+        network = read_candidate_classifier().training.get("network") if settings.second_look else None
         search = dict(self.inputs.search)
         memory = {"classification": search.pop("memory_gb", None)}
         summary = summarise(result.lesion_table, result.candidate_table, search, settings, second_look_network=network)

@@ -8,7 +8,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids.bids.phase_files import PhaseFiles
-from mbseg_bids.data import SECOND_LOOK, WEIGHTS_MANIFEST
+from mbseg_bids.data import CANDIDATE_CLASSIFIER, WEIGHTS_MANIFEST
 from mbseg_bids.interfaces.detection import ClassifyCandidates, FindLesions, WriteLesions
 from mbseg_bids.interfaces.phase import JudgeByPhase
 from mbseg_bids.settings import Settings
@@ -30,7 +30,7 @@ def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, na
     """Build the workflow that segments the microbleeds of one session.
 
     Workflow Graph
-        classify (search mask, network) -> find_lesions (components, ratio rule, regions, criteria, second look)
+        classify (search mask, network) -> find_lesions (components, ratio rule, regions, criteria, classifier)
         -> judge_by_phase (dipoles; only with a phase) -> write_lesions (native grid, size rules, files)
 
     Parameters
@@ -87,7 +87,7 @@ def init_detection_wf(*, settings: Settings, phase: PhaseFiles | None = None, na
         mem_gb=1.5 + 0.6 * execution.omp_nthreads,
     )
     find_lesions = Node(
-        FindLesions(settings=detection, model_state=_state(SECOND_LOOK)), name="find_lesions", mem_gb=0.8
+        FindLesions(settings=detection, model_state=_state(CANDIDATE_CLASSIFIER)), name="find_lesions", mem_gb=0.8
     )
     write_lesions = Node(WriteLesions(settings=detection), name="write_lesions", mem_gb=0.8)
     # fmt: off

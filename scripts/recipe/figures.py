@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from segmentation_trees import truth_table, write_segmentation
 
-from mbseg_bids.detection.candidates.classifier import load_second_look
+from mbseg_bids.detection.candidates.classifier import load_candidate_classifier
 from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
 from mbseg_bids.detection.network.weights import WEIGHTS_FOLDER, load_weights, save_weights, write_manifest
 from mbseg_bids.learning.candidates.classifier import mimic_among
@@ -34,7 +34,7 @@ def test(work: Path, names: list[str], jobs: int) -> None:
 
 def write_trees(work: Path, name: str) -> pd.DataFrame:
     """Write the truth and the results of one scan; return its false lesions, all steps done, and what each lies on."""
-    second_look = load_second_look()
+    second_look = load_candidate_classifier()
     scan, probability = read(work, name)
     _, anatomy, seed = name.split("_")
     case, label = scan.as_case(), f"sub-{anatomy}s{seed}"
@@ -43,7 +43,7 @@ def write_trees(work: Path, name: str) -> pd.DataFrame:
         "everything": (SETTINGS, second_look),
         "lenient": (replace(SETTINGS, second_look_threshold=LENIENT), second_look),
         "no_criteria": (paper, second_look),
-        "curves": (SETTINGS, load_second_look(work / CURVES_ALONE)),
+        "curves": (SETTINGS, load_candidate_classifier(work / CURVES_ALONE)),
         "criteria": (SETTINGS, None),
         "paper": (paper, None),
         "network": (replace(paper, ratio_threshold=0.0, ratio_threshold_deep_gm=0.0), None),

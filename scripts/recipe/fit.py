@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, SecondLook, read_second_look
+from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, CandidateClassifier, read_candidate_classifier
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.network.weights import load_weights, sha256
 from mbseg_bids.learning.candidates.adjust import adjust_second_look
-from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_second_look
+from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
@@ -130,7 +130,7 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
     shares = {name: share(work, name) for name in (*fitted, *unseen)}
     alone, _ = fit(*tables, shares, [name for name in FEATURES if name != "neighbourhood"])
     (work / CURVES_ALONE).write_text(alone.to_json(), encoding="utf-8")
-    model, figures = fit(*tables, shares, list(FEATURES), read_second_look(before) if before else None)
+    model, figures = fit(*tables, shares, list(FEATURES), read_candidate_classifier(before) if before else None)
     about = read_facts(work / NETWORK_FILE)
     facts = {
         **model.training,
@@ -151,8 +151,8 @@ def fit(
     unseen: pd.DataFrame,
     shares: Mapping[str, float],
     names: list[str],
-    before: SecondLook | None = None,
-) -> tuple[SecondLook, dict[str, dict[str, float]]]:
+    before: CandidateClassifier | None = None,
+) -> tuple[CandidateClassifier, dict[str, dict[str, float]]]:
     """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
 
     ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
@@ -166,7 +166,7 @@ def fit(
     rows = table, truth, table["group"].to_numpy()
     prevalence = {"lesions_per_scan": LESIONS_PER_SCAN, "n_scans": n_scans}
     if before is None:
-        model, out_of_fold = fit_second_look(*rows, names=names, **prevalence)
+        model, out_of_fold = fit_candidate_classifier(*rows, names=names, **prevalence)
     else:
         usual = table["scan"].map(world_of).to_numpy() != WIDE
         n_usual = sum(part for name, part in fitted.items() if world_of(name) != WIDE)
@@ -189,7 +189,7 @@ def world_of(name: str) -> str:
     return NARROW if int(name.split("_")[2]) >= FIRST_NARROW else WIDE
 
 
-def judge(model: SecondLook, table: pd.DataFrame) -> npt.NDArray[np.float64]:
+def judge(model: CandidateClassifier, table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of each row."""
     rows = table[list(model.curves)].to_dict("records")
     return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])

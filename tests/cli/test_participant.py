@@ -88,7 +88,7 @@ def test_marks_of_a_run_killed_just_before_it_removed_them_are_removed(make_data
     assert not any(mark.exists() for mark in marks)
 
 
-@pytest.mark.parametrize("change", ["settings", "input", "second look", "output removed"])
+@pytest.mark.parametrize("change", ["settings", "input", "candidate classifier", "output removed"])
 def test_a_finished_session_is_computed_again_if_something_changed(
     make_dataset, tmp_path, fake_parts, run, count_anatomy, change, monkeypatch
 ):
@@ -99,10 +99,10 @@ def test_a_finished_session_is_computed_again_if_something_changed(
         extra = ["--ratio-threshold", "1.3"]
     elif change == "input":
         brighten(root / SIX[2], 1.1)
-    elif change == "second look":
+    elif change == "candidate classifier":
         another = tmp_path / "second-look.json"
         another.write_text("{}")
-        monkeypatch.setattr("mbseg_bids.cli.planning.SECOND_LOOK", another)
+        monkeypatch.setattr("mbseg_bids.cli.planning.CANDIDATE_CLASSIFIER", another)
     else:
         next(out.glob("sub-01/anat/*label-CMB_mask.nii.gz")).unlink()
     assert run(root, out, "participant", *extra)[1] == "mbseg-bids finished: 1 session done"

@@ -232,7 +232,7 @@ def test_other_weights_under_the_same_name_are_not_taken_from_the_cache(tmp_path
 
 def test_another_second_look_is_not_taken_from_the_cache(tmp_path, monkeypatch):
     path = tmp_path / "second-look.json"
-    monkeypatch.setattr("mbseg_bids.workflows.detection.SECOND_LOOK", path)
+    monkeypatch.setattr("mbseg_bids.workflows.detection.CANDIDATE_CLASSIFIER", path)
     states = []
     for content in (b"one", b"two"):
         path.write_bytes(content)

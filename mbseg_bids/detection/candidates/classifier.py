@@ -1,4 +1,4 @@
-"""The second look: every lesion that the intensity ratio rule left is judged by its shape and surroundings.
+"""The candidate classifier: every lesion that the intensity ratio rule left is judged by its shape and surroundings.
 
 An additive logistic model (a generalised additive model, Hastie & Tibshirani 1990): the log odds that a candidate is a
 microbleed are the sum of one curve for each feature of :mod:`mbseg_bids.detection.candidates.features`. The curves are
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from mbseg_bids.data import SECOND_LOOK
+from mbseg_bids.data import CANDIDATE_CLASSIFIER
 from mbseg_bids.detection.candidates.features import FEATURES, AskNetwork, Features
 from mbseg_bids.errors import UnreadableDataError
 
-MODEL_FILE = SECOND_LOOK
+MODEL_FILE = CANDIDATE_CLASSIFIER
 """The model that comes with the package."""
 NETWORK_FILE = "lesion-network.safetensors"
 """Beside a model: the weights of the network that gives one of its features."""
@@ -31,7 +31,7 @@ DEFINITE, POSSIBLE, MIMIC = "definite", "possible", "mimic"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the second look says of one candidate.
+    """What the candidate classifier says of one candidate.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class SecondLook:
+class CandidateClassifier:
     """The model.
 
     Attributes
@@ -112,25 +112,25 @@ class SecondLook:
         return Verdict(probability, MIMIC, next(iter(self.reasons(features))))
 
     def to_json(self) -> str:
-        """Return the model as text that :func:`load_second_look` reads."""
+        """Return the model as text that :func:`load_candidate_classifier` reads."""
         curves = {name: {"at": list(c.at), "log_odds": list(c.log_odds)} for name, c in self.curves.items()}
         content = {"training": self.training, "network_sha256": self.network_sha256, "intercept": self.intercept}
         return json.dumps({**content, "curves": curves}, indent=1) + "\n"
 
 
-def load_second_look(path: Path = MODEL_FILE) -> SecondLook:
+def load_candidate_classifier(path: Path = MODEL_FILE) -> CandidateClassifier:
     """Read a model with its network.
 
     Raises
     ------
     UnreadableDataError
-        As :func:`read_second_look`; or if its network is missing or another.
+        As :func:`read_candidate_classifier`; or if its network is missing or another.
     """
-    model = read_second_look(path)
+    model = read_candidate_classifier(path)
     return replace(model, ask=_network(Path(path).parent / NETWORK_FILE, model.network_sha256))
 
 
-def read_second_look(path: Path = MODEL_FILE) -> SecondLook:
+def read_candidate_classifier(path: Path = MODEL_FILE) -> CandidateClassifier:
     """Read a model without its network: what it was made from, its curves.
 
     Raises
@@ -144,11 +144,13 @@ def read_second_look(path: Path = MODEL_FILE) -> SecondLook:
         curves = {name: _read_curve(curve) for name, curve in content["curves"].items()}
         if unknown := set(curves) - set(FEATURES):
             raise ValueError(f"features {', '.join(sorted(unknown))} are unknown")
-        return SecondLook(float(content["intercept"]), curves, content["training"], content.get("network_sha256", ""))
+        return CandidateClassifier(
+            float(content["intercept"]), curves, content["training"], content.get("network_sha256", "")
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableDataError(
-            f"cannot read the model of the second look {path}: {error}",
-            "install the package again, or switch it off with --no-second-look",
+            f"cannot read the model of the candidate classifier {path}: {error}",
+            "install the package again, or switch it off with --no-false-positive-reduction",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a candidate looks like in three dimensions: the measures that the second look decides by.
+"""What a candidate looks like in three dimensions: the measures that the candidate classifier decides by.
 
 The network sees one slice. Whether a dark dot is a microbleed or a vein cut across shows in the slices beside it, in
 its shape, and on the other contrasts (Greenberg et al. 2009: round or oval, not linear, at least half surrounded by

@@ -1,4 +1,4 @@
-"""The networks of the second look: small ones that see a candidate's neighbourhood in three dimensions.
+"""The networks of the candidate classifier: small ones that see a candidate's neighbourhood in three dimensions.
 
 They differ in the seed they were trained with, and answer together (:class:`LesionEnsemble`). Their answer is one of
 the features of :mod:`mbseg_bids.detection.candidates.classifier`, beside measures that have names. The weights lie
@@ -26,7 +26,7 @@ THICK_MM = 5.0
 
 _N_T2STAR = len(T2STAR_HEIGHTS_MM)
 _NEAR = slice(_N_T2STAR // 2 - 2, _N_T2STAR // 2 + 3)
-_REMEDY = "install the package again, or switch the second look off with --no-second-look"
+_REMEDY = "install the package again, or switch the candidate classifier off with --no-false-positive-reduction"
 
 
 class LesionNetwork(nn.Module):
@@ -141,9 +141,11 @@ def load_lesion_networks(path: Path, sha256: str) -> LesionEnsemble:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise UnreadableDataError(f"cannot read the weights of the second look {path}: {error}", _REMEDY) from error
+        raise UnreadableDataError(
+            f"cannot read the weights of the candidate classifier {path}: {error}", _REMEDY
+        ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UnreadableDataError(f"{path} is not the file that the second look was fitted with", _REMEDY)
+        raise UnreadableDataError(f"{path} is not the file that the candidate classifier was fitted with", _REMEDY)
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in load(content).items()}
     numbers = {name.split(".")[1] for name in tensors if name.startswith("members.")}
     try:

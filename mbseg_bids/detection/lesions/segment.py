@@ -1,4 +1,4 @@
-"""From the probability map to lesions: components, regions, intensity ratio, criteria, second look, size, tables."""
+"""From the probability map to lesions: components, regions, ratio rule, criteria, candidate classifier, size, table."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.candidates.classifier import SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier
 from mbseg_bids.detection.candidates.features import AskNetwork, Features, lesion_features
 from mbseg_bids.detection.geometry.components import find_components
 from mbseg_bids.detection.geometry.location import locate
@@ -63,20 +63,20 @@ def segment_lesions(
     settings: DetectionSettings,
     *,
     tissue: npt.NDArray[np.integer] | None = None,
-    second_look: SecondLook | None = None,
+    second_look: CandidateClassifier | None = None,
 ) -> DetectionResult:
     """Turn a probability map into lesions, as Dadar et al. 2022 ("Post-processing").
 
     Candidates are the 26-connected components of brain voxels with a probability of at least
     ``probability_threshold``. The region of a candidate decides the threshold of the intensity ratio rule; what the
-    rule leaves is located anew, held against the reader's criteria, judged by the second look where one is given, and
-    by size. Without criteria and second look this is the method of the paper.
+    rule leaves is located anew, held against the reader's criteria, judged by the candidate classifier where
+    one is given, and by size. Without criteria and candidate classifier this is the method of the paper.
 
     Parameters
     ----------
     stack
         Shape (3, I, J, K): T2*, T2w, T1w on the detection grid (axis 2 across slices). Only the criteria and the
-        second look use more than T2*.
+        candidate classifier use more than T2*.
     probability
         Shape (I, J, K), 0-1.
     brain, regions
@@ -88,7 +88,7 @@ def segment_lesions(
     settings
         Thresholds and limits of size.
     tissue
-        Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; needed for the second look.
+        Shape (I, J, K), by the numbers of :data:`mbseg_bids.imaging.labels.TISSUES`; the candidate classifier needs it.
         Without it the criteria do not know what surrounds a candidate.
     second_look
         The model that judges what the rule leaves; None: everything is kept.
@@ -106,7 +106,7 @@ def segment_lesions(
     evidence_of_candidates = observe(candidates, {label: label for label in thresholds}, thresholds)
     evidence_of_survivors = observe(survivors, origin, thresholds)
     if second_look is not None and tissue is None:
-        raise ValueError("the second look needs the tissue segmentation")
+        raise ValueError("the candidate classifier needs the tissue segmentation")
     known = np.zeros(brain.shape, np.uint8) if tissue is None else tissue
     scan = Scan(stack, probability, brain, known, spacing)
     criteria = None
@@ -133,14 +133,14 @@ def segment_lesions(
 
 
 def _look_again(
-    model: SecondLook,
+    model: CandidateClassifier,
     scan: Scan,
     candidates: npt.NDArray[np.int32],
     survivors: npt.NDArray[np.int32],
     evidence: dict[int, Evidence],
     settings: DetectionSettings,
 ) -> dict[int, Evidence]:
-    """Return the evidence with the verdicts of the second look."""
+    """Return the evidence with the verdicts of the candidate classifier."""
     judged = {}
     for label, features in survivor_features(scan, candidates, survivors, evidence, model.ask).items():
         verdict = model.judge(features, threshold=settings.second_look_threshold, definite=settings.definite_threshold)
@@ -160,7 +160,7 @@ def survivor_features(
     evidence: dict[int, Evidence],
     ask: AskNetwork | None = None,
 ) -> dict[int, Features]:
-    """Return what the second look decides by, for each survivor of the intensity ratio rule."""
+    """Return what the candidate classifier decides by, for each survivor of the intensity ratio rule."""
     volumes = np.bincount(candidates.ravel()) * math.prod(scan.spacing)
     candidate_volumes = {label: float(volumes[e.candidate]) for label, e in evidence.items()}
     regions = {label: e.region for label, e in evidence.items()}

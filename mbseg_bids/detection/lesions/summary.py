@@ -32,7 +32,7 @@ def summarise(
     settings
         Of the run.
     second_look_network
-        Name of the weights that the second look was fitted to, where it was taken.
+        Name of the weights that the candidate classifier was fitted to, where it was taken.
     """
     by_region = lesions["region"].value_counts()
     rejected = candidates.loc[candidates["status"] == "rejected", "reason"].value_counts()
@@ -100,6 +100,6 @@ def _network_warning(weights: dict[str, Any], second_look_network: str | None) -
     if second_look_network is None or weights.get("name") == second_look_network:
         return []
     return [
-        f"The second look was fitted to candidates of the network {second_look_network}, not of {weights.get('name')}: "
-        "its probabilities are a guess. --no-second-look leaves it out."
+        f"The candidate classifier was fitted to candidates of the network {second_look_network}, "
+        f"not of {weights.get('name')}: its probabilities are a guess. --no-false-positive-reduction leaves it out."
     ]

@@ -45,13 +45,22 @@ DECIMALS = {
     "moment_error": 2,
     "lesion_probability": 4,
 }
-TOO_LARGE, TOO_SMALL, SECOND_LOOK, RATIO = (
+TOO_LARGE, TOO_SMALL, CANDIDATE_CLASSIFIER, RATIO = (
     "above_maximum_size",
     "below_minimum_size",
     "second_look",
     "intensity_ratio",
 )
-REASONS = (TOO_LARGE, NOT_IN_PARENCHYMA, BRIGHT_CORE, CONTINUES_AS_VESSEL, DIAMAGNETIC, SECOND_LOOK, TOO_SMALL, RATIO)
+REASONS = (
+    TOO_LARGE,
+    NOT_IN_PARENCHYMA,
+    BRIGHT_CORE,
+    CONTINUES_AS_VESSEL,
+    DIAMAGNETIC,
+    CANDIDATE_CLASSIFIER,
+    TOO_SMALL,
+    RATIO,
+)
 """Steps that reject a candidate. Where its parts were rejected by several, the first of these is its reason."""
 
 
@@ -60,7 +69,7 @@ class Evidence:
     """What was found out about one candidate or survivor on the detection grid; it holds on any grid.
 
     ``candidate`` is the label of the candidate that a survivor came of; a candidate's own label otherwise. ``criteria``
-    is empty where the reader's criteria were left out. The last three fields are of the second look
+    is empty where the reader's criteria were left out. The last three fields are of the candidate classifier
     (:class:`mbseg_bids.detection.candidates.classifier.Verdict`), empty where none was taken.
     """
 
@@ -103,7 +112,7 @@ def tabulate(
     *,
     with_phase: bool = False,
 ) -> Tabulated:
-    """Apply criteria, second look and size rules to what the intensity ratio rule left; measure on the given grid.
+    """Apply criteria, candidate classifier and size rules to what the ratio rule left; measure on the given grid.
 
     The size rules come last and on the grid of the result, so that no table contradicts itself: a lesion listed with
     a diameter is on the right side of the limits by that diameter.
@@ -231,7 +240,7 @@ def _flags(flags: tuple[str, ...], diameter: float, settings: DetectionSettings)
 
 
 def _judged(evidence: Evidence) -> dict:
-    """Return the cells of criteria and second look."""
+    """Return the cells of criteria and candidate classifier."""
     return {
         **asdict(evidence.criteria),
         "lesion_probability": evidence.lesion_probability,
@@ -256,7 +265,7 @@ def _verdict(row: Mapping[str, Any], evidence: Evidence, settings: DetectionSett
         (failed, failed in (NOT_IN_PARENCHYMA, CONTINUES_AS_VESSEL, DIAMAGNETIC)),
         (TOO_LARGE, diameter > settings.maximum_diameter),
         (failed, failed == BRIGHT_CORE),
-        (SECOND_LOOK, evidence.certainty == MIMIC),
+        (CANDIDATE_CLASSIFIER, evidence.certainty == MIMIC),
         (TOO_LARGE, settings.reader_criteria and longest > settings.maximum_diameter),
         (TOO_SMALL, diameter < settings.minimum_diameter),
     )

@@ -4,7 +4,8 @@ After Greenberg et al. 2009 (Lancet Neurol 8:165), MARS (Gregoire et al. 2009) a
 least half surrounded by parenchyma; not bright on T1w or T2w (cavernoma, subacute blood, vessel with inflow); not
 linear; and, where a phase is at hand, not diamagnetic (calcium, see :mod:`mbseg_bids.detection.phase.evidence`). The
 limit of size is in :mod:`mbseg_bids.detection.lesions.tables`. The criteria come after the intensity ratio rule and
-before the second look; they are not part of the method of Dadar et al. 2022. What cannot be measured never rejects.
+before the candidate classifier; they are not part of the method of Dadar et al. 2022. What cannot be measured never
+rejects.
 
 The limits were chosen on simulated scans of the anatomies that the networks were trained on, see docs/method.md.
 """

@@ -1,4 +1,4 @@
-"""Fitting the second look: candidates of simulated scans, microbleeds and mimics, and an additive logistic model."""
+"""Fitting the candidate classifier: candidates of simulated scans, and an additive logistic model."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.detection.candidates.features import FEATURES, REGION_ORDER, AskNetwork
 from mbseg_bids.detection.lesions.segment import segment_lesions, survivor_features
 from mbseg_bids.detection.rules.lesion_view import Scan
@@ -75,7 +75,7 @@ def mimic_among(labels: npt.NDArray[np.integer]) -> str:
     return MIMICS[int(counts.argmax()) + 1] if counts.any() else ""
 
 
-def fit_second_look(
+def fit_candidate_classifier(
     features: pd.DataFrame,
     is_microbleed: npt.NDArray[np.bool_],
     groups: npt.NDArray[np.integer],
@@ -83,7 +83,7 @@ def fit_second_look(
     lesions_per_scan: float,
     n_scans: int,
     names: Sequence[str] = tuple(FEATURES),
-) -> tuple[SecondLook, npt.NDArray[np.float64]]:
+) -> tuple[CandidateClassifier, npt.NDArray[np.float64]]:
     """Fit the model, the strength of its penalty by cross-validation over groups.
 
     Training scans hold more microbleeds than people do, for many examples; in the fit each then counts less, so that
@@ -116,7 +116,7 @@ def fit_second_look(
 
     is_microbleed = np.asarray(is_microbleed, bool)
     if is_microbleed.all() or not is_microbleed.any() or len(np.unique(groups)) < 2:
-        raise ValueError("the second look needs microbleeds, mimics, and at least two anatomies")
+        raise ValueError("the candidate classifier needs microbleeds, mimics, and at least two anatomies")
     knots = {name: _knots(name, features[name].to_numpy(float)) for name in names}
     design = np.hstack([_scale(name) * _hats(features[name].to_numpy(float), knots[name]) for name in names])
     weights = np.where(is_microbleed, lesions_per_scan * n_scans / is_microbleed.sum(), 1.0)
@@ -158,7 +158,7 @@ def _hats(values: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> np
     return np.where(np.isfinite(values)[:, None], basis, 0.0)
 
 
-def _to_curves(model, knots, features, weights, facts) -> SecondLook:
+def _to_curves(model, knots, features, weights, facts) -> CandidateClassifier:
     """Turn coefficients into curves whose weighted mean over the candidates is 0: what a missing feature adds."""
     intercept, curves, start = float(model.intercept_[0]), {}, 0
     for name, at in knots.items():
@@ -169,7 +169,7 @@ def _to_curves(model, knots, features, weights, facts) -> SecondLook:
         centre = np.average(np.interp(values[known], at, log_odds), weights=weights[known])
         intercept += centre
         curves[name] = Curve(tuple(at.tolist()), tuple((log_odds - centre).round(5).tolist()))
-    return SecondLook(round(intercept, 5), curves, facts)
+    return CandidateClassifier(round(intercept, 5), curves, facts)
 
 
 def weighted_log_loss(

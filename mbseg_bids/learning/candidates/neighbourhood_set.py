@@ -1,4 +1,4 @@
-"""What the networks of the second look learn from: neighbourhoods of microbleeds and of what is taken for them."""
+"""What the networks of the candidate classifier learn from: neighbourhoods of microbleeds and of what looks alike."""
 
 import zipfile
 from collections.abc import Sequence

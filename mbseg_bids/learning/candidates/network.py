@@ -1,4 +1,4 @@
-"""Training of a network of the second look."""
+"""Training of a network of the candidate classifier."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def train_lesion_network(
     Parameters
     ----------
     examples
-        Of scans that neither the second look is fitted to nor anything is measured on.
+        Of scans that neither the candidate classifier is fitted to nor anything is measured on.
     settings
         How.
     report, report_every

@@ -84,8 +84,8 @@ def score_scan(
     case, probability
         The scan, and what :func:`probability_map` found in it.
     settings
-        Of detection; ``threshold`` replaces its probability threshold. Neither reader's criteria nor second look
-        follow: this is about the network.
+        Of detection; ``threshold`` replaces its probability threshold. Neither reader's criteria nor candidate
+        classifier follow: this is about the network.
     threshold, minimum_volume
         Smallest probability of a lesion voxel; smallest true lesion that counts, mm3.
     """

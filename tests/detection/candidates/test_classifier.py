@@ -1,4 +1,4 @@
-"""The additive model of the second look, by hand."""
+"""The additive model of the candidate classifier, by hand."""
 
 import json
 import math
@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook, load_second_look
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve, load_candidate_classifier
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.errors import UnreadableDataError
 
-MODEL = SecondLook(
+MODEL = CandidateClassifier(
     -1.0,
     {"contrast": Curve((0.0, 1.0), (-2.0, 2.0)), "elongation": Curve((1.0, 2.0, 4.0), (1.0, 0.0, -3.0))},
     {"scans": 3},
@@ -46,14 +46,14 @@ def test_a_mimic_has_the_reason_that_weighs_most():
 
 
 def test_extreme_values_overflow_nothing():
-    huge = SecondLook(0.0, {"contrast": Curve((0.0,), (-1e6,))})
+    huge = CandidateClassifier(0.0, {"contrast": Curve((0.0,), (-1e6,))})
     assert huge.probability(features(contrast=1.0)) == pytest.approx(0)
 
 
 def test_a_model_survives_its_file(tmp_path):
     path = tmp_path / "model.json"
     path.write_text(MODEL.to_json(), encoding="utf-8")
-    assert load_second_look(path) == MODEL
+    assert load_candidate_classifier(path) == MODEL
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_a_model_survives_its_file(tmp_path):
 def test_a_damaged_model_is_refused(tmp_path, damage):
     path = tmp_path / "model.json"
     path.write_text(damage(MODEL.to_json()), encoding="utf-8")
-    with pytest.raises(UnreadableDataError, match="second look"):
-        load_second_look(path)
+    with pytest.raises(UnreadableDataError, match="candidate classifier"):
+        load_candidate_classifier(path)
 
 
 def test_the_shipped_model_measures_what_this_version_does():
-    model = load_second_look()
+    model = load_candidate_classifier()
     assert set(model.curves) <= set(FEATURES)
     assert 0 < model.probability(features()) < 1
     # By construction a microbleed in white matter: round, dark, alone, sure to both networks.

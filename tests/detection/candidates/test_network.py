@@ -1,4 +1,4 @@
-"""The network of the second look: what it may and may not depend on, and its file."""
+"""The network of the candidate classifier: what it may and may not depend on, and its file."""
 
 import hashlib
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.data.columns import describe_columns
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.detection.lesions.segment import DetectionResult, segment_lesions
 from mbseg_bids.settings import DetectionSettings
 
@@ -221,7 +221,7 @@ def test_every_voxel_and_volume_is_accounted_for(rng):
     assert sorted(kept) == result.lesion_table["index"].tolist()
 
 
-SIZE_DECIDES = SecondLook(0.0, {"log_volume": Curve((math.log(12), math.log(18)), (-2.0, 2.0))})
+SIZE_DECIDES = CandidateClassifier(0.0, {"log_volume": Curve((math.log(12), math.log(18)), (-2.0, 2.0))})
 """A model that takes the larger spot for a microbleed, the smaller one for a mimic."""
 
 

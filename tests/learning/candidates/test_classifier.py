@@ -1,11 +1,11 @@
-"""Fitting the second look to made-up candidates with a known law."""
+"""Fitting the candidate classifier to made-up candidates with a known law."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mbseg_bids.detection.candidates.features import FEATURES
-from mbseg_bids.learning.candidates.classifier import fit_second_look, mimic_among
+from mbseg_bids.learning.candidates.classifier import fit_candidate_classifier, mimic_among
 from mbseg_bids.simulation.mimics import MIMIC_NUMBERS
 
 NAMES = ("contrast", "elongation", "t2w_ratio", "region")
@@ -25,7 +25,7 @@ def candidates():
 
 
 def fit(candidates, lesions_per_scan, n_scans=100):
-    return fit_second_look(*candidates, lesions_per_scan=lesions_per_scan, n_scans=n_scans, names=NAMES)
+    return fit_candidate_classifier(*candidates, lesions_per_scan=lesions_per_scan, n_scans=n_scans, names=NAMES)
 
 
 def test_the_law_is_found(candidates):
@@ -63,7 +63,9 @@ def test_the_answer_of_the_network_is_shrunk_less_than_a_bare_measure():
     table = pd.DataFrame(dict.fromkeys(("neighbourhood", "contrast"), values))
     rise = {}
     for name in table:
-        model, _ = fit_second_look(table, truth, np.arange(60) % 5, lesions_per_scan=1, n_scans=20, names=[name])
+        model, _ = fit_candidate_classifier(
+            table, truth, np.arange(60) % 5, lesions_per_scan=1, n_scans=20, names=[name]
+        )
         rise[name] = model.curves[name](2.0) - model.curves[name](-2.0)
     assert rise["contrast"] < rise["neighbourhood"] < 1.5 * 4 * 2
 

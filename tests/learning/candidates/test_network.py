@@ -1,4 +1,4 @@
-"""Examples for the network of the second look, how they are varied, and that it learns from them."""
+"""Examples for the network of the candidate classifier, how they are varied, and that it learns from them."""
 
 import math
 
