@@ -135,7 +135,7 @@ def _plan(session: Session, request: Request, software: Mapping[str, str]) -> Se
     weights = Path(request.settings.detection.weights)
     files["weights"] = (weights if weights.is_file() else WEIGHTS_MANIFEST,)
     if request.settings.detection.second_look:
-        files["candidate classifier"] = (CANDIDATE_CLASSIFIER,)
+        files["second look"] = (CANDIDATE_CLASSIFIER,)  # a name within the fingerprint of sessions that are finished
     fingerprint = progress.fingerprint(files, request.settings)
     settings = request.settings.as_dict()
     facts: dict[str, Any] = {
