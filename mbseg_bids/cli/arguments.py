@@ -24,11 +24,12 @@ class _OldName(argparse.Action):
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, now: argparse.Action) -> None:
         self.now = now
+        kind: Any = now.type
         super().__init__(
             option_strings,
             argparse.SUPPRESS,  # so that it is no input of its own
             nargs=now.nargs,
-            type=now.type,
+            type=kind,
             choices=now.choices,
             default=argparse.SUPPRESS,
             help=argparse.SUPPRESS,
