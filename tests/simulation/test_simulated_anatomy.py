@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from mbseg_bids.imaging.labels import CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, GM, WM
+from mbseg_bids.imaging.labels import CEREBELLAR_GM, CEREBRAL_WM, CORTICAL_GM, CSF, DEEP_GM, GM, WM
+from mbseg_bids.imaging.regions import regions_from_freesurfer
 from mbseg_bids.imaging.volume import Volume
-from mbseg_bids.simulation.anatomy import deform, make_anatomy
+from mbseg_bids.simulation.anatomy import REGION_TABLE, deform, make_anatomy
 from mbseg_bids.simulation.geometry import rotation, smooth_field
 from mbseg_bids.simulation.labelmaps import add_head, refine_cortex
 from mbseg_bids.simulation.mimics import draw_mimics
@@ -45,6 +46,15 @@ def test_classes_of_an_undisturbed_head(toy_head, rng):
     assert [label_at(regions, p) for p in ((11, 0, 0), (-20, 0, 15), (0, 0, 34))] == [DEEP_GM, CEREBRAL_WM, CORTICAL_GM]
     assert not anatomy.brain[anatomy.select(511, 507, 515)].any()
     assert anatomy.brain[anatomy.select(2, 41, 3, 42, 4, 43)].all()
+
+
+def test_a_label_lies_in_the_region_that_a_run_counts_it_in():
+    """All labels of SynthSeg's maps but those that no segmentation has: 136 to 164, lesions."""
+    numbers = np.array([2, 3, 7, 8, 10, 11, 12, 13, 16, 17, 18, 26, 28, 41, 42, 46, 47, 49, 50, 60, 4, 24, 85, 172])
+    regions, _, unknown = regions_from_freesurfer(numbers.reshape(-1, 1, 1), (1.0, 1.0, 1.0))
+    assert unknown == []
+    assert REGION_TABLE[numbers].tolist() == regions.ravel().tolist()
+    assert set(REGION_TABLE[[136, 163, 172]].tolist()) == {CEREBELLAR_GM}
 
 
 def test_atrophy_widens_sulci_and_ventricles(toy_head):
