@@ -16,7 +16,12 @@ import pandas as pd
 import torch
 
 from mbseg_bids import detection, imaging
-from mbseg_bids.detection.candidates.classifier import MODEL_FILE, NETWORK_FILE, CandidateClassifier, read_candidate_classifier
+from mbseg_bids.detection.candidates.classifier import (
+    MODEL_FILE,
+    NETWORK_FILE,
+    CandidateClassifier,
+    read_candidate_classifier,
+)
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.network.weights import load_weights, sha256

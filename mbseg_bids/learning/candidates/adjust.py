@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
 from mbseg_bids.learning.candidates.classifier import weighted_log_loss
 
@@ -22,7 +22,7 @@ ENDS = (-CLIP_LOG_ODDS, CLIP_LOG_ODDS)
 
 
 def adjust_second_look(
-    model: SecondLook,
+    model: CandidateClassifier,
     features: pd.DataFrame,
     is_microbleed: npt.NDArray[np.bool_],
     groups: npt.NDArray[np.integer],
@@ -30,7 +30,7 @@ def adjust_second_look(
     lesions_per_scan: float,
     n_scans: float,
     usual: tuple[npt.NDArray[np.bool_], float] | None = None,
-) -> tuple[SecondLook, npt.NDArray[np.float64]]:
+) -> tuple[CandidateClassifier, npt.NDArray[np.float64]]:
     """Fit weight of the curves, slope of the networks' answer and intercept; the log odds stay a sum of curves.
 
     Parameters
@@ -42,7 +42,7 @@ def adjust_second_look(
     is_microbleed, groups
         For each row: the truth, and whose scan it is; nobody is on both sides of a fold.
     lesions_per_scan, n_scans
-        As in :func:`mbseg_bids.learning.candidates.classifier.fit_second_look`.
+        As in :func:`mbseg_bids.learning.candidates.classifier.fit_candidate_classifier`.
     usual
         For each row, whether its scan is one as people have them; and how many such scans there are. Scans harder than
         any show what to weigh, but not how rare a microbleed is among candidates: the intercept is such that of the
@@ -109,7 +109,7 @@ def _start(rest: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], weights:
     return float(brentq(surplus, -widest, widest))
 
 
-def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+def log_odds(model: CandidateClassifier, features: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the log odds of each row."""
     columns = {name: features[name].to_numpy(float) for name in model.curves}
     parts = [
@@ -119,7 +119,7 @@ def log_odds(model: SecondLook, features: pd.DataFrame) -> npt.NDArray[np.float6
     return model.intercept + np.sum(parts, axis=0)
 
 
-def _adjusted(model: SecondLook, weight: float, slope: float, start: float) -> SecondLook:
+def _adjusted(model: CandidateClassifier, weight: float, slope: float, start: float) -> CandidateClassifier:
     curves = {
         name: Curve(curve.at, tuple(round(weight * value, 5) for value in curve.log_odds))
         for name, curve in model.curves.items()

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mbseg_bids.detection.candidates.classifier import Curve, SecondLook
+from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.learning.candidates.adjust import NETWORKS, adjust_second_look, log_odds
 
-BEFORE = SecondLook(-1.0, {"contrast": Curve((0.0, 1.0), (-2.0, 2.0)), NETWORKS: Curve((-4.0, 4.0), (-1.0, 1.0))})
+BEFORE = CandidateClassifier(
+    -1.0, {"contrast": Curve((0.0, 1.0), (-2.0, 2.0)), NETWORKS: Curve((-4.0, 4.0), (-1.0, 1.0))}
+)
 
 
 def scans(rng, n, *, weight, slope, start):
@@ -64,7 +66,7 @@ def test_what_cannot_be_fitted_is_named(rng):
             adjust_second_look(BEFORE, features, wrong, groups, **numbers)
     with pytest.raises(ValueError, match="two groups"):
         adjust_second_look(BEFORE, features, truth, np.zeros(50, int), **numbers)
-    alone = SecondLook(0.0, {"contrast": BEFORE.curves["contrast"]})
+    alone = CandidateClassifier(0.0, {"contrast": BEFORE.curves["contrast"]})
     with pytest.raises(ValueError, match="no networks"):
         adjust_second_look(alone, features, truth, groups, **numbers)
 
