@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mbseg_bids.imaging.dipole_field import field_of
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation import acquisition as acq
 from mbseg_bids.simulation.anatomy import Anatomy
@@ -21,7 +22,7 @@ from mbseg_bids.simulation.protocol import Protocol
 from mbseg_bids.simulation.relaxation import iron_content, tissue_of
 from mbseg_bids.simulation.rendering import render
 from mbseg_bids.simulation.scan import IRON_TISSUES, render_features
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Feature, Sphere
+from mbseg_bids.simulation.susceptibility import Feature, Sphere
 from mbseg_bids.simulation.truth import Rendering
 
 IRON_PPM = 0.009

@@ -15,13 +15,13 @@ import pytest
 from mbseg_bids.cli.simulate import PHASE_SCALES
 from mbseg_bids.cli.workbench import main
 from mbseg_bids.errors import UsageError
-from mbseg_bids.imaging.phase import phase_in_radians, wrapped
+from mbseg_bids.imaging.phase import GYROMAGNETIC_RATIO, phase_in_radians, wrapped
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.simulation.dataset import DatasetPlan, write_dataset
 from mbseg_bids.simulation.phase import calcification_truth, feature_phase
 from mbseg_bids.simulation.phase_files import SCALES, PhaseFormat, encoded
 from mbseg_bids.simulation.protocol import Protocol
-from mbseg_bids.simulation.susceptibility import GYROMAGNETIC_RATIO, Feature, Sphere, Vessel
+from mbseg_bids.simulation.susceptibility import Feature, Sphere, Vessel
 
 SHAPE, CENTRE = (41, 41, 41), (20.0, 20.0, 20.0)
 TISSUE = Volume(np.ones(SHAPE, np.float32), np.eye(4))
