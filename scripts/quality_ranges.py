@@ -3,9 +3,9 @@
     python scripts/quality_ranges.py SCANS [--scale cpu] [--jobs 2] [--slab-mm 20]
 
 SCANS holds whole simulated scans of the training anatomies (the parts ``train`` and ``look``), as the step ``scans`` of
-``scripts/make_weights.py`` makes them from label maps with the wide simulator. Measures of the image and of the search
-mask are those of the whole scan. The network is asked about a slab of each scan of the part ``look``, chosen by the
-scan's name, as a run asks.
+``scripts/make_weights.py`` makes them from label maps with the wide simulator. Measures of the image
+are those of the whole scan. Of each scan of the part ``look`` a slab, chosen by the scan's name, is searched as a run
+does.
 Voxel sizes, echo times and field strengths are those of protocols drawn from the simulator. Written to
 ``mbseg_bids/data/quality_ranges.json``. What was measured on a scan is kept in ``--keep`` and not measured again.
 """
@@ -77,10 +77,7 @@ def measure_image(path: Path, keep: Path) -> dict[str, float | None]:
     kept = keep / f"{path.stem}_image.json"
     if not kept.is_file():
         scan = load_scan(path)
-        mask, _ = search_region(scan.stack[0], scan.brain, scan.tissue, scan.spacing, SETTINGS)
-        found = measure_t2star(scan.stack[0], scan.brain, scan.regions, scan.spacing)
-        found["dark_share"] = float(mask.sum() / scan.brain.sum())
-        _keep(kept, found)
+        _keep(kept, measure_t2star(scan.stack[0], scan.brain, scan.regions, scan.spacing))
     return json.loads(kept.read_text())
 
 
@@ -95,7 +92,8 @@ def measure_search(path: Path, keep: Path, slab_mm: float) -> dict[str, float | 
         model, weights = load_weights("default")
         ask = classifier(model, weights, scan.stack, device="cpu", n_workers=1, exact_from=SETTINGS.followed)
         probability, asked = search_outwards(mask, seeds, ask, SETTINGS.followed)
-        search = {"n_brain_voxels": int(brain.sum()), "n_searched_voxels": int(asked.sum())}
+        search = {name: int(m.sum()) for name, m in (("brain", brain), ("mask", mask), ("searched", asked))}
+        search = {f"n_{name}_voxels": n for name, n in search.items()}
         search["probability_histogram"] = shares(probability[asked], PROBABILITY_EDGES)
         _keep(kept, search_measures(search))
     return json.loads(kept.read_text())

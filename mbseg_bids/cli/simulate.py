@@ -51,6 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="1x1x3",
         help="T2* voxel in mm (default 1x1x3); cohort: these and all else drawn for each participant",
     )
+    later = parser.add_argument_group("visits", "what happens from one session of a participant to the next")
+    later.add_argument("--new", type=int, metavar="N", help="new microbleeds at each (default: a few, at random)")
+    later.add_argument("--grown", type=int, default=0, metavar="N", help="microbleeds that grow (default 0)")
+    later.add_argument("--gone", type=int, default=0, metavar="N", help="microbleeds that vanish (default 0)")
+    later.add_argument(
+        "--turn", type=float, metavar="DEGREES", help="how far the head lies turned against the first (default: a little)"
+    )
+    later.add_argument("--later-geometry", choices=GEOMETRIES, help="T2* voxel of later sessions (default: the same)")
     parser.add_argument("--field-strength", type=float, choices=(1.5, 3.0), default=3.0, help="tesla (default 3)")
     parser.add_argument("--echo-time", type=float, default=22.0, metavar="MS", help="of the T2* scan (default 22 ms)")
     parser.add_argument(
@@ -90,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from mbseg_bids.simulation.labelmaps import bundled_head, read_labelmaps
     from mbseg_bids.simulation.phase_files import PhaseFormat
     from mbseg_bids.simulation.protocol import Protocol
+    from mbseg_bids.simulation.visits import VisitPlan
 
     if args.participants < 1 or min(args.sessions) < 1:
         raise UsageError("there must be at least one participant and one session", "give numbers of 1 or more")
@@ -97,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--lesions MIN MAX needs 0 <= MIN <= MAX", "swap or raise the numbers")
     if not 0 <= args.calcifications[0] <= args.calcifications[1]:
         raise UsageError("--calcifications MIN MAX needs 0 <= MIN <= MAX", "swap or raise the numbers")
+    if min(args.new or 0, args.grown, args.gone) < 0:
+        raise UsageError("--new, --grown and --gone must not be negative", "give numbers of 0 or more")
+    if max(args.sessions) == 1 and (args.new or args.grown or args.gone or args.turn or args.later_geometry):
+        raise UsageError("what happens between sessions needs two of them", "add --sessions 2")
     if args.echo_time <= 0:
         raise UsageError("--echo-time must be positive", "give it in milliseconds")
     sign = 1 if args.phase_sign == "forwards" else -1
@@ -116,6 +129,13 @@ def run(args: argparse.Namespace) -> int:
         protocol=None
         if args.geometry == "cohort"
         else Protocol(field_strength=args.field_strength, spacing=GEOMETRIES[args.geometry], echo_time=args.echo_time),
+        visits=VisitPlan(
+            new=args.new,
+            grown=args.grown,
+            gone=args.gone,
+            turn=args.turn,
+            spacing=GEOMETRIES[args.later_geometry] if args.later_geometry else None,
+        ),
     )
     made = write_dataset(args.output, labelmaps, plan, grey_white=grey_white)
     for row in made.to_dict("records"):

@@ -15,13 +15,12 @@ from mbseg_bids.simulation.anatomy import make_anatomy
 from mbseg_bids.simulation.calcification import parenchymal_deposits
 from mbseg_bids.simulation.cohort import PARTICIPANT_COLUMNS, draw_lesion_count, draw_person
 from mbseg_bids.simulation.files import write_json, write_session, write_table
-from mbseg_bids.simulation.geometry import small_move
 from mbseg_bids.simulation.lesions import draw_microbleeds
 from mbseg_bids.simulation.mimics import draw_mimics
 from mbseg_bids.simulation.phase_files import PhaseFormat, write_phase
 from mbseg_bids.simulation.protocol import COHORT_GEOMETRIES, Protocol, draw_protocol
 from mbseg_bids.simulation.session import move_head, simulate_session
-from mbseg_bids.simulation.susceptibility import Feature
+from mbseg_bids.simulation.visits import VisitPlan, next_microbleeds, reposition
 
 BIDS_VERSION = "1.10.0"
 
@@ -54,8 +53,8 @@ class DatasetPlan:
     lesions
         Fewest and most microbleeds per participant, for demonstrations and training; None for the counts of a cohort,
         see `cohort.draw_lesion_count`.
-    new_lesions
-        Mean number of new microbleeds from one session to the next.
+    visits
+        What happens from one session to the next.
     protocol
         Of every session; None: drawn for each person, with the voxels of a cohort.
     mimic_load
@@ -71,7 +70,7 @@ class DatasetPlan:
     sessions: tuple[int, ...] = (1,)
     seed: int = 0
     lesions: tuple[int, int] | None = None
-    new_lesions: float = 2.0
+    visits: VisitPlan = field(default_factory=VisitPlan)
     protocol: Protocol | None = field(default_factory=Protocol)
     mimic_load: float = 0.6
     calcifications: tuple[int, int] = (0, 0)
@@ -144,7 +143,7 @@ def _write_participant(
     grey_white: tuple[Volume, Volume] | None,
     calcium: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Simulate and write all sessions of a participant: one head, the same lesions and a few new ones each time.
+    """Simulate and write all sessions of a participant: one head, whose microbleeds stay, come, grow and go.
 
     Deposits have a generator of their own, `calcium`: without them, all is as if there were none to ask for.
     """
@@ -155,23 +154,28 @@ def _write_participant(
     else:
         n = int(rng.integers(plan.lesions[0], plan.lesions[1] + 1))
     mimics = draw_mimics(anatomy, rng, load=plan.mimic_load)
-    lesions: list[Feature] = draw_microbleeds(anatomy, n, rng)
+    lesions = dict(enumerate(draw_microbleeds(anatomy, n, rng)))
     fewest, most = plan.calcifications
     n_deposits = int(calcium.integers(fewest, most + 1))
-    mimics += parenchymal_deposits(anatomy, n_deposits, calcium, avoid=[lesion.centre for lesion in lesions])
+    mimics += parenchymal_deposits(anatomy, n_deposits, calcium, avoid=[lesion.centre for lesion in lesions.values()])
     person_seed = int(rng.integers(2**31))
     usual = plan.protocol or draw_protocol(rng, geometries=COHORT_GEOMETRIES, swi_share=0.0)
     centre = anatomy.labels.affine[:3, 3] + np.array(anatomy.labels.shape) / 2
-    rows, visits = [], []
+    rows, visits, n_ever = [], [], len(lesions)
     for visit in range(n_sessions):
         if visit:
-            new = int(rng.poisson(plan.new_lesions))
-            lesions = lesions + draw_microbleeds(anatomy, new, rng, avoid=[lesion.centre for lesion in lesions])
-        head, features = move_head(anatomy, [*lesions, *mimics], small_move(rng, 3.0, 0.04, centre))
+            lesions = next_microbleeds(lesions, n_ever, anatomy, plan.visits, rng)
+            n_ever = max([n_ever, *(number + 1 for number in lesions)])
+        move = reposition(visit, plan.visits, centre, rng)
+        head, features = move_head(anatomy, [*lesions.values(), *mimics], move)
         protocol = replace(usual, tilt=tuple(rng.normal(0, (0.15, 0.02, 0.02)).tolist()))
+        if visit and plan.visits.spacing is not None:
+            protocol = replace(protocol, spacing=plan.visits.spacing)
         session = simulate_session(
             head, features, protocol, rng, person_seed=person_seed, with_phase=plan.phase is not None
         )
+        numbers = list(lesions)
+        session = replace(session, features=[numbers[place] for place in session.features])
         label = f"ses-{visit + 1:02d}" if n_sessions > 1 else None
         written = write_session(folder, participant, label, session, protocol)
         if session.phase is not None and plan.phase is not None:

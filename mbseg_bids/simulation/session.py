@@ -53,7 +53,8 @@ class Session:
     lesion_table
         One row a visible microbleed, `index` as in `lesions`.
     features
-        For each row of the table, the position of its microbleed in the list that was scanned.
+        For each row of the table, the position of its microbleed in the list that was scanned; in a dataset, its
+        number.
     phase
         None where it was not asked for.
     """

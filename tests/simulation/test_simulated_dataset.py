@@ -15,12 +15,13 @@ from mbseg_bids.simulation.cohort import draw_lesion_count
 from mbseg_bids.simulation.dataset import DatasetPlan, write_dataset
 from mbseg_bids.simulation.labelmaps import read_labelmap, read_labelmaps
 from mbseg_bids.simulation.session import stored
+from mbseg_bids.simulation.visits import VisitPlan
 
 
 @pytest.fixture(scope="module")
 def dataset(toy_head, tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "bids"
-    plan = DatasetPlan(participants=2, sessions=(2, 1), seed=4, lesions=(4, 4), new_lesions=3.0, mimic_load=0.05)
+    plan = DatasetPlan(participants=2, sessions=(2, 1), seed=4, lesions=(4, 4), visits=VisitPlan(new=3), mimic_load=0.05)
     made = write_dataset(folder, [toy_head], plan)
     return folder, made
 
