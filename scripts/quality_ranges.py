@@ -22,13 +22,13 @@ import torch
 from recipe.plans import SCALES, plans
 
 from mbseg_bids import data
-from mbseg_bids.detection.classify import classifier
-from mbseg_bids.detection.outward_search import search_outwards
-from mbseg_bids.detection.search_mask import search_region
-from mbseg_bids.detection.weights import load_weights
+from mbseg_bids.detection.network.classify import classifier
+from mbseg_bids.detection.search.region_growing import search_outwards
+from mbseg_bids.detection.search.mask import search_region
+from mbseg_bids.detection.network.weights import load_weights
 from mbseg_bids.imaging.quality import measure_t2star, shares
 from mbseg_bids.imaging.quality_ranges import MEASURES, PROBABILITY_EDGES, search_measures
-from mbseg_bids.learning.labelled_scan import LabelledScan, load_scan
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.protocol import draw_protocol
 

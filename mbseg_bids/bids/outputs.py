@@ -21,6 +21,9 @@ RAW = "raw"
 
 BIDS_VERSION = "1.10.0"
 
+SCANS = "scans"
+"""Suffix of the table of a session's images, which lies beside the folder of the images."""
+
 BIDSIGNORE = ("figures", "*.html", "phenotype", "planted")
 """What the validator is told to leave alone (a trailing slash would not match). Its schema wants each participant once
 in a phenotype table, so one row for each session cannot pass."""
@@ -74,7 +77,8 @@ class Output:
     name: str
     """Name within the workflow."""
     source: tuple[str, str]
-    """Workflow (``anatomy``, ``detection``, ``placed``, ``sheets``, ``in_t1w``, ``in_template``) and its field."""
+    """Workflow (``anatomy``, ``detection``, ``placed``, ``sheets``, ``quality``, ``in_t1w``, ``in_template``) and its
+    field."""
     suffix: str
     space: str | None
     entities: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +129,7 @@ NATIVE_OUTPUTS: tuple[Output, ...] = (
     Output("mars_table", ("sheets", "mars_tsv"), "dseg", "T2starw", {"seg": "MARS"}, extension=".tsv"),
     Output("bombs_table", ("sheets", "bombs_tsv"), "dseg", "T2starw", {"seg": "BOMBS"}, {"Description": _BOMBS_TEXT},
            table="bombs", extension=".tsv"),
+    Output("quality", ("quality", "scans_tsv"), "scans", None, table="quality", extension=".tsv"),
 )  # fmt: skip
 
 PHASE_OUTPUTS: tuple[Output, ...] = (
@@ -165,7 +170,8 @@ def derivative_path(
         raise ValueError(f"unknown entity {sorted(unknown)[0]}; one of: {', '.join(ENTITIES)}")
     parts = [session_label(participant, session)]
     parts += [f"{entity}-{given[entity]}" for entity in ENTITIES if given.get(entity)]
-    folder = Path(f"sub-{participant}", *([f"ses-{session}"] if session else []), "anat")
+    folder = Path(f"sub-{participant}", *([f"ses-{session}"] if session else []))
+    folder = folder if suffix == SCANS else folder / "anat"
     return folder / ("_".join([*parts, suffix]) + extension)
 
 
@@ -202,6 +208,11 @@ def output_path(output: Output, participant: str, session: str | None) -> Path:
         space=output.space,
         **output.entities,
     )
+
+
+def name_in_scans(output: Output, participant: str, session: str | None) -> str:
+    """Return the path of an output of one session as the table of the session's images names it."""
+    return f"anat/{output_path(output, participant, session).name}"
 
 
 def thumbnail_path(output_dir: Path, label: str) -> Path:
@@ -248,6 +259,8 @@ def sidecar_of(
     phase
         Input files of the phase, of a session that has one.
     """
+    if output.table == "quality":
+        return describe_columns("quality")
     phase = tuple(phase)
     metadata = dict(output.metadata)
     reference = {"T2starw": "T2starw", "T1w": "T1w"}.get(output.space or "")
@@ -379,6 +392,7 @@ T1w or T2w says so in its report, in `Contrasts` of the `.json` files, and in th
 - `sub-X/[ses-Y/]anat/*_space-T2starw_seg-CMB_dseg.tsv`: one row for each microbleed; columns are described in the
   `.json` beside it.
 - `sub-X/[ses-Y/]anat/*_space-T2starw_seg-CMBcandidates_dseg.tsv`: every candidate, and why it was rejected.
+- `sub-X/[ses-Y/]*_scans.tsv`: quality of the T2*-weighted image, and whether counts are unreliable for it.
 - `phenotype/microbleeds.tsv`: one row for each session, after the group level was run.
 - `logs/`: settings, warnings and the methods text (`CITATION.md`).
 

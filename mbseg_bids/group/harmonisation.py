@@ -62,6 +62,12 @@ def harmonisation_warnings(rows: Sequence[Row], covariates: Collection[str], sit
         )
         found.append(f"Unlike scans are pooled: {listed}. Counts from unlike scans are not comparable. {remedy}")
     found += _between_sites(rows, varying, site)
+    n_unreliable = sum(row.get("counts_unreliable") is True for row in rows)
+    if n_unreliable:
+        found.append(
+            f"Counts of {n_unreliable} of {len(rows)} rows are unreliable for their scans (unreliable_because): see "
+            "whether the model stands without them."
+        )
     for name in METHOD_COLUMNS:
         if len(set(_labels(rows, name))) > 1:
             found.append(f"The counts were not made alike: {METHOD_COLUMNS[name]} ({_tally(_labels(rows, name))}).")

@@ -42,7 +42,7 @@ def write_index(output_dir: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _badness(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Order: failed checks, not complete, outliers, those with most warnings, the others; a stable sort."""
+    """Order: failed checks, not complete, unreliable or outliers, those with most warnings, the others; stable."""
     return concern(row), -int(row.get("n_warnings") or 0)
 
 

@@ -23,6 +23,7 @@ SHOWN = (
     ("session_id", "Session"),
     ("status", "Status"),
     ("registration_passed", "Registration passed"),
+    ("counts_unreliable", "Counts unreliable"),
     ("n_warnings", "Warnings"),
     ("outlier", "Outlier"),
     ("n_total", "Microbleeds"),
@@ -147,6 +148,8 @@ def name_of(row: Mapping[str, Any]) -> str:
 def reasons(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return why a session with results is to be looked at first."""
     reasons = ["a registration check failed"] if row.get("registration_passed") is False else []
+    if row.get("counts_unreliable") is True:
+        reasons.append(f"counts unreliable because {row.get('unreliable_because') or 'a measure lies outside'}")
     reasons += [OUTLIER_WORDS.get(name, name) for name in str(row.get("outlier") or "").split(",") if name]
     return tuple(reasons)
 
@@ -168,12 +171,15 @@ def bars(numbers: Mapping[str, int], order: Sequence[str]) -> list[Bar]:
 
 
 def concern(row: Mapping[str, Any]) -> int:
-    """Order of the page's table: failed checks, incomplete ones, outliers, the others; a stable sort keeps the rest."""
+    """Order of the page's table: failed checks, incomplete ones, unreliable ones and outliers, the others.
+
+    A stable sort keeps the rest.
+    """
     if row.get("registration_passed") is False:
         return 0
     if row["status"] != COMPLETE:
         return 1
-    return 2 if row.get("outlier") else 3
+    return 2 if row.get("outlier") or row.get("counts_unreliable") is True else 3
 
 
 def _table_row(row: Mapping[str, Any], reports: Collection[str]) -> dict[str, Any]:
@@ -192,7 +198,7 @@ def _shown(row: Mapping[str, Any], column: str) -> str:
         return f"{1000 * value:.4g}"
     if column == "contrasts" and value:
         return ", ".join(TITLES.get(name, name) for name in str(value).split(","))
-    if column == "registration_passed" and isinstance(value, bool):
+    if column in ("registration_passed", "counts_unreliable") and isinstance(value, bool):
         return "yes" if value else "no"
     if column in ("status", "distribution_pattern") and value:
         return words(str(value))

@@ -18,6 +18,7 @@ from mbseg_bids.reports.facts import (
     mapping,
     registration_checks,
 )
+from mbseg_bids.reports.quality import why_none
 from mbseg_bids.reports.rating import read_rating
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
@@ -73,6 +74,7 @@ def read_session(output_dir: Path, key: SessionKey) -> SessionResult:
     if counts and (rating := read_rating(files)):
         row["distribution_pattern"] = rating.pattern
     row |= _candidate_cells(candidates) | quality_cells(summary)
+    row["why_none"] = why_none(summary) if counts and not counts.total else None
     row |= _fact_cells(summary) | _scan_cells(summary, files)
     problems += [f"{check.title} registration failed its check." for check in failed_checks(summary)]
     return SessionResult(row, lesions, [f"{key.prefix}: {sentence}" for sentence in (*problems, *files.problems)])

@@ -11,15 +11,12 @@ from mbseg_bids.imaging.brain import PLAUSIBLE_VOLUME, extract_brain, largest_co
 from mbseg_bids.imaging.grids import Grid, detection_grid, every_nth_voxel, mask_to_native, to_detection_grid
 from mbseg_bids.imaging.intensity import correct_bias, standardise
 from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.imaging.quality_ranges import LEAST_COVERAGE
 from mbseg_bids.imaging.transforms import field_of_view, resample
 from mbseg_bids.imaging.volume import Volume
 
 SMALLEST_SHARE_SEEN = 0.95
 """Part of the brain on T2* that the other contrasts must show; below it there is a warning."""
-SMALLEST_SHARE_COVERED = 0.9
-"""Part of the brain on the anatomical image that T2* must show. The lowest slices of the cerebellum are often left out;
-where more is missing, the counts are not those of a brain."""
-
 LARGEST_NEGATIVE_SHARE = 0.1
 """Part of the voxels of an image that may lie below zero by interpolation; a T1w with more is lifted as a whole."""
 
@@ -48,6 +45,8 @@ class DetectionInputs:
     tissue: Volume
     regions: Volume
     warnings: tuple[str, ...]
+    coverage: float
+    """Part of the anatomical image's brain in the field of view of T2*, 0 to 1."""
 
 
 def prepare_image(
@@ -149,7 +148,7 @@ def assemble(
                 f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the {names} and is not searched"
             )
     covered = share_covered(t2star, brain_anat, anat_to_t2star)
-    if covered < SMALLEST_SHARE_COVERED:
+    if covered < LEAST_COVERAGE:
         warnings.append(f"T2* shows only {100 * covered:.0f} % of the brain: counts are of this part")
     brain &= seen
     if not brain.any():
@@ -171,6 +170,7 @@ def assemble(
         Volume(tissue, grid.affine),
         Volume(regions, grid.affine),
         tuple(warnings),
+        covered,
     )
 
 

@@ -5,11 +5,13 @@ lies outside their range is said before any count.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
+
+from mbseg_bids.data import QUALITY_RANGES
 
 LOW, HIGH = "low", "high"
 
@@ -17,7 +19,10 @@ PROBABILITY_EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 1.0)
 """Of the bins of the network's probabilities: what it says no to, where its search goes on growing (0.2), a candidate
 (0.5), and above."""
 LEAST_COVERAGE = 0.9
-"""Every training scan shows the whole brain. The lowest slices of the cerebellum are often left out in people."""
+"""Part of the brain that T2* must show. Every training scan shows the whole of it, but in people the lowest slices of the
+cerebellum are often left out; where more is missing, the counts are not those of a brain."""
+TOLERANCE = 0.01
+"""Part of a limit that is none: headers say 1.494 T and 0.3996 mm."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +107,26 @@ class Quality:
         """Return what the summary of a session holds."""
         return {
             "measures": {name: asdict(compared) for name, compared in self.measures.items()},
-            "unreliable": bool(self.reasons) if self.judged else None,
+            "unreliable": bool(self.reasons) if self.judged or self.reasons else None,
             "reasons": list(self.reasons),
             "judged": self.judged,
             "warnings": [self.sentence] if self.reasons else [],
         }
 
+    def as_table(self, filename: str) -> str:
+        """Return the table of the session, columns ``quality`` of ``data/columns.json``, as TSV text of one row."""
+        cells = {"filename": filename}
+        for name, compared in self.measures.items():
+            cells[name] = "n/a" if compared.value is None else f"{compared.value:.6g}"
+        cells["counts_unreliable"] = str(bool(self.reasons)).lower() if self.judged or self.reasons else "n/a"
+        cells["unreliable_because"] = "; ".join(self.reasons) or "n/a"
+        return "\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n"
+
 
 @cache
 def training_ranges() -> dict[str, Any]:
     """Return the ranges measured on training scans, as ``scripts/quality_ranges.py`` wrote them."""
-    return json.loads(resources.files("mbseg_bids.data").joinpath("quality_ranges.json").read_text(encoding="utf-8"))
+    return json.loads(QUALITY_RANGES.read_text(encoding="utf-8"))
 
 
 def judge_quality(
@@ -148,7 +162,7 @@ def judge_quality(
         outside = None
         if known and applies:
             assert value is not None
-            side = LOW if value < low else HIGH if value > high else ""
+            side = LOW if value < low - TOLERANCE * abs(low) else HIGH if value > high + TOLERANCE * abs(high) else ""
             outside = side in measure.sides
             if outside:
                 reasons.append(_reason(measure, value, low, high))
@@ -175,6 +189,30 @@ def _reason(measure: Measure, value: float, low: float, high: float) -> str:
     if measure is MEASURES["t2star_coverage"]:
         return f"only {in_words(value, measure)} of the brain lies in the field of view"
     return f"{title} is {in_words(value, measure)} (training scans: {range_in_words(low, high, measure)})"
+
+
+def scan_measures(scan: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the measures that a scan's header and sidecar tell; None for what they do not.
+
+    Parameters
+    ----------
+    scan
+        ``spacing`` (mm, any order of axes: slices lie farthest apart), ``metadata`` with ``EchoTime`` (s) and
+        ``MagneticFieldStrength`` (T), ``paths`` where it is the mean of several echoes, which has no echo time.
+    """
+    sides = sorted(float(side) for side in scan.get("spacing") or ())
+    known = len(sides) == 3 and sides[0] > 0
+    metadata = scan.get("metadata") or {}
+    return {
+        "t2star_voxel_size_in_plane": math.sqrt(sides[0] * sides[1]) if known else None,
+        "t2star_slice_spacing": sides[2] if known else None,
+        "t2star_echo_time": None if scan.get("paths") else _number(metadata.get("EchoTime")),
+        "t2star_field_strength": _number(metadata.get("MagneticFieldStrength")),
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def search_measures(search: Mapping[str, Any]) -> dict[str, float | None]:

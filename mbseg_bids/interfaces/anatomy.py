@@ -311,6 +311,7 @@ class AssembleDetectionGrid(SimpleInterface):
             "memory_gb": {"assemble": memory.gb()},
             "warnings": [*found.warnings, *contrast_warnings(quotients)],
             "fluid_to_white_matter": quotients,
+            "coverage": {"T2starw": round(found.coverage, 4)},
             "detection_grid": {"shape": list(found.grid.shape), "spacing": [round(s, 4) for s in found.grid.spacing]},
         }
         return runtime

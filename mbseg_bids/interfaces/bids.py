@@ -98,6 +98,7 @@ class _FinishSessionInputSpec(BaseInterfaceInputSpec):
     facts = traits.Dict(mandatory=True, desc="inputs, settings, warnings, software of the session")
     anatomy = File(exists=True, desc="JSON of the anatomy workflow")
     detection = File(exists=True, desc="JSON of the detection workflow")
+    quality = File(exists=True, desc="JSON of the quality workflow")
     hide = traits.Dict(desc="folders of this machine and what to write instead of them")
     out_files = InputMultiObject(File(exists=True), desc="every file written for the session")
 
@@ -117,7 +118,10 @@ class FinishSession(SimpleInterface):
         output_dir = Path(self.inputs.output_dir)
         summary = dict(self.inputs.facts)
         summary["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        summary["warnings"] = list(summary.get("warnings", []))
+        if given(self.inputs.quality):
+            summary["quality"] = json.loads(Path(self.inputs.quality).read_text(encoding="utf-8"))
+        # That counts are unreliable comes before all else.
+        summary["warnings"] = [*summary.get("quality", {}).get("warnings", []), *summary.get("warnings", [])]
         summary["durations"] = {}
         for part in ("anatomy", "detection"):
             path = getattr(self.inputs, part)

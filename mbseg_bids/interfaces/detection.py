@@ -49,6 +49,8 @@ class ClassifyCandidates(SimpleInterface):
         from mbseg_bids.detection.search.mask import search_region
         from mbseg_bids.detection.search.region_growing import search_outwards
         from mbseg_bids.errors import UnreadableDataError
+        from mbseg_bids.imaging.quality import shares
+        from mbseg_bids.imaging.quality_ranges import PROBABILITY_EDGES
         from mbseg_bids.settings import DetectionSettings
 
         started, memory = time.monotonic(), PeakMemory()
@@ -83,6 +85,7 @@ class ClassifyCandidates(SimpleInterface):
             "n_searched_voxels": int(asked.sum()),
             "n_positive_voxels": int((probability[asked] >= settings.probability_threshold).sum()),
             "highest_probability": round(float(probability.max()), 4),
+            "probability_histogram": shares(probability[asked], PROBABILITY_EDGES),
             **ask.describe(),
             "weights": _describe(weights),
             "duration_s": round(time.monotonic() - started, 1),

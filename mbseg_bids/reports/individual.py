@@ -40,6 +40,7 @@ from mbseg_bids.reports.images import SessionImages, load_images
 from mbseg_bids.reports.locator import thumbnail
 from mbseg_bids.reports.overview import overview
 from mbseg_bids.reports.planted import planted_page
+from mbseg_bids.reports.quality import QualityPanel, quality_panel, unreliable, why_none
 from mbseg_bids.reports.rating import Rating, read_rating
 from mbseg_bids.reports.session_files import (
     CANDIDATE_COLUMNS,
@@ -113,6 +114,12 @@ class Section:
     software: list[tuple[str, str]]
     steps: list[steps.Step]
     traceback: list[str]
+    quality: QualityPanel | None
+    """Measures of the T2* scan; None where the run measured none."""
+    unreliable: str
+    """That counts are unreliable, and why; empty where nothing says so."""
+    why_none: str
+    """Why there is no microbleed."""
     thumbnail: bytes = b""
     """A small JPEG for lists of sessions; empty without a T2* image."""
     rating: Rating | None = None
@@ -331,6 +338,9 @@ def _facts(files: SessionFiles, summary: Mapping[str, Any], *, table_found: bool
         software=steps.flat(mapping(summary.get("software"))),
         steps=steps.steps_taken(summary),
         traceback=[],
+        quality=quality_panel(summary),
+        unreliable=unreliable(summary),
+        why_none=why_none(summary),
     )
 
 

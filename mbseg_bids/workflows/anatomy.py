@@ -94,7 +94,8 @@ def init_anatomy_wf(
         ITK displacement fields, affine included, that bring images of the first space to the second.
     qc_json
         ``registration`` (checks by name), ``reuse``, ``warnings``, ``durations`` in s, volumes,
-        ``anatomical_contrast``, ``fluid_to_white_matter`` (signal of one over that of the other, by contrast).
+        ``anatomical_contrast``, ``fluid_to_white_matter`` (signal of one over that of the other, by contrast),
+        ``coverage`` (part of the brain in the field of view of ``T2starw``).
     """
     workflow = Workflow(name=name)
     anatomical = anatomical_contrast(contrasts)

@@ -10,12 +10,21 @@ from nipype.pipeline.engine import Node, Workflow
 
 from mbseg_bids import __version__
 from mbseg_bids.bids.inputs import Session
-from mbseg_bids.bids.outputs import PHASE_OUTPUTS, Output, output_path, outputs_of, regions_table, sidecar_of
+from mbseg_bids.bids.outputs import (
+    PHASE_OUTPUTS,
+    Output,
+    name_in_scans,
+    output_path,
+    outputs_of,
+    regions_table,
+    sidecar_of,
+)
 from mbseg_bids.imaging.template import DEFAULT_TEMPLATE
 from mbseg_bids.interfaces.anatomy import KEYS
 from mbseg_bids.interfaces.bids import FinishSession, WriteDerivative, WriteIfGiven
 from mbseg_bids.interfaces.images import MeanOfEchoes
 from mbseg_bids.settings import Settings
+from mbseg_bids.workflows import quality
 from mbseg_bids.workflows.anatomy import DETECTION_GRID, init_anatomy_wf, outputs_with
 from mbseg_bids.workflows.detection import INPUTS as DETECTION_INPUTS
 from mbseg_bids.workflows.detection import init_detection_wf
@@ -117,6 +126,7 @@ def init_session_wf(
     sources["sheets"] = (_init_sheets(workflow, anatomy, detection, have), "outputnode.")
     sources["placed"] = (_init_places(workflow, anatomy, detection, have), "outputnode.")
     outputs = outputs_of(have, settings.outputs.spaces, DEFAULT_TEMPLATE, phase=_has_phase(plan))
+    sources["quality"] = (_init_quality(workflow, anatomy, detection, plan, outputs), "outputnode.")
     for name, space in (("in_t1w", "T1w"), ("in_template", "template")):
         if any(output.source[0] == name for output in outputs):
             sources[name] = (_init_mapping(workflow, anatomy, detection, space, have), "outputnode.")
@@ -186,6 +196,25 @@ def _init_sheets(workflow: Workflow, anatomy: Workflow, detection: Workflow, con
     return sheets
 
 
+def _init_quality(
+    workflow: Workflow, anatomy: Workflow, detection: Workflow, plan: SessionPlan, outputs: Sequence[Output]
+) -> Workflow:
+    """Connect and return the workflow that says how good the T2* scan is."""
+    (image,) = (output for output in outputs if output.name == "t2star")
+    measured = quality.init_quality_wf(
+        name="quality_wf",
+        scan=plan.facts["inputs"]["T2starw"],
+        filename=name_in_scans(image, plan.session.participant, plan.session.session),
+    )
+    workflow.connect(
+        [
+            (anatomy, measured, [(f"outputnode.{f}", f"inputnode.{name}") for f, name in quality.FROM_ANATOMY.items()]),
+            (detection, measured, [(f"outputnode.{f}", f"inputnode.{n}") for f, n in quality.FROM_DETECTION.items()]),
+        ]
+    )
+    return measured
+
+
 def _connect_outputs(
     workflow: Workflow,
     plan: SessionPlan,
@@ -227,6 +256,7 @@ def _connect_outputs(
     workflow.connect(written, "out", finish, "out_files")
     workflow.connect(*_field(sources["anatomy"], "qc_json"), finish, "anatomy")
     workflow.connect(*_field(sources["detection"], "result_json"), finish, "detection")
+    workflow.connect(*_field(sources["quality"], "quality_json"), finish, "quality")
 
 
 def _field(source: tuple[Any, str], name: str) -> tuple[Any, str]:

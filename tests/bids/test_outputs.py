@@ -16,6 +16,7 @@ from mbseg_bids.bids.outputs import (
     PHASE_OUTPUTS,
     T1W_OUTPUTS,
     derivative_path,
+    name_in_scans,
     output_path,
     sidecar_of,
     template_outputs,
@@ -24,6 +25,7 @@ from mbseg_bids.bids.outputs import (
 from mbseg_bids.clinical.bombs import bombs_sheet
 from mbseg_bids.clinical.mars import mars_sheet
 from mbseg_bids.errors import CannotWriteError
+from mbseg_bids.imaging.quality_ranges import judge_quality, training_ranges
 
 ALL = [*NATIVE_OUTPUTS, *PHASE_OUTPUTS, *T1W_OUTPUTS, *template_outputs("MNI152NLin2009aSym")]
 RAW = Path("/data/raw")
@@ -104,6 +106,18 @@ def test_every_column_of_the_tables_is_described():
         assert "doi:10." in sidecar["Description"]
 
 
+def test_the_table_of_quality_lies_beside_the_folder_of_the_image_that_it_names():
+    outputs = {output.name: output for output in ALL}
+    for session, folder in ((None, "sub-01"), ("a", "sub-01/ses-a")):
+        table = output_path(outputs["quality"], "01", session)
+        assert table.parent == Path(folder)
+        assert table.parent / name_in_scans(outputs["t2star"], "01", session) == output_path(
+            outputs["t2star"], "01", session
+        )
+    sidecar = sidecar_of(outputs["quality"], IMAGES, RAW)
+    assert all(column["Description"] for column in sidecar.values())
+
+
 def test_dataset_description_links_to_the_input_without_naming_the_machine(tmp_path):
     out = tmp_path / "raw" / "derivatives" / "mbseg"
     write_dataset_files(out, tmp_path / "raw", {"DatasetDOI": "doi:10.1/x", "License": "CC0", "Authors": ["A", "B"]})
@@ -167,7 +181,11 @@ def test_a_whole_tree_passes_the_bids_validator(tmp_path, make_dataset, save_ima
     for name, rows in (("mars_table", mars_sheet([])), ("bombs_table", bombs_sheet([]))):
         tables[name] = tmp_path / f"{name}.tsv"
         pd.DataFrame(rows).to_csv(tables[name], sep="\t", index=False)
+    ranges, names = training_ranges(), {output.name: output for output in ALL}
     for participant, session in (("01", None), ("02", "a")):
+        tables["quality"] = tmp_path / f"quality{participant}.tsv"
+        table = judge_quality({"t2star_snr": 1.0}, ranges, weights_sha256=ranges["weights"]["sha256"])
+        tables["quality"].write_text(table.as_table(name_in_scans(names["t2star"], participant, session)))
         folder = raw / f"sub-{participant}" / (f"ses-{session}" if session else "") / "anat"
         images = {contrast: (folder / f"{contrast}.nii.gz",) for contrast in ("T1w", "T2w", "T2starw")}
         for output in ALL:

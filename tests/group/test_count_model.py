@@ -185,6 +185,8 @@ def test_unlike_scans_are_named():
     assert "The model holds site" in harmonisation_warnings(rows, ["age", "site"], "site")[0]
     assert harmonisation_warnings(ROWS, ["age"], None) == []
     assert "network weights" in harmonisation_warnings(changed(ROWS, "weights", lambda n: n % 2), [], None)[0]
+    (unreliable,) = harmonisation_warnings(changed(ROWS, "counts_unreliable", lambda n: n < 7), [], None)
+    assert unreliable.startswith(f"Counts of 7 of {len(ROWS)} rows are unreliable for their scans")
 
 
 def test_a_covariate_that_goes_with_the_sequence_is_named():

@@ -14,6 +14,7 @@ from mbseg_bids.clinical.burden import BURDEN_CLASSES
 from mbseg_bids.group import prevalence
 from mbseg_bids.group.build import build_group
 from mbseg_bids.group.columns import group_columns
+from mbseg_bids.imaging.quality_ranges import judge_quality, training_ranges
 from mbseg_bids.imaging.volume import Volume
 from mbseg_bids.reports import glass
 
@@ -414,6 +415,37 @@ def test_rejected_candidates_and_quality_are_columns(tmp_path):
     expected |= {"registration_retried": "true", "dark_share": "0.075"}
     assert {name: one[name] for name in expected} == expected
     assert (two["registration_retried"], two["dark_share"]) == ("false", "n/a")
+
+
+def test_unreliable_counts_are_columns_and_named_on_the_page_with_their_reason(tmp_path):
+    ranges = training_ranges()
+    for participant, snr in (("01", 2.0), ("02", 30.0), ("03", None)):
+        summary = fake_summary(participant)
+        if snr:
+            measured = {"t2star_snr": snr, "t2star_coverage": 0.99}
+            quality = judge_quality(measured, ranges, weights_sha256=ranges["weights"]["sha256"])
+            summary["quality"] = quality.as_dict()
+        write_session(tmp_path, participant, summary=summary, images=False)
+    result, read = table(tmp_path)
+    assert read["counts_unreliable"].tolist() == ["true", "false", "n/a"]
+    assert read["t2star_snr"].tolist() == ["2", "30", "n/a"]
+    assert read["t2star_coverage"].tolist() == ["0.99", "0.99", "n/a"]
+    reason = read["unreliable_because"].iloc[0]
+    assert reason.startswith("signal-to-noise ratio of white matter is 2 (training scans: ")
+    assert read["unreliable_because"].tolist()[1:] == ["n/a", "n/a"]
+    page = result.page.read_text()
+    assert f"sub-01</a>: counts unreliable because {reason}" in page or f"sub-01: counts unreliable because {reason}" in page
+    assert "counts unreliable because" in (tmp_path / "index.html").read_text()
+    assert page.index("sub-01") < page.index("sub-02")
+
+
+def test_a_session_without_microbleeds_says_why(tmp_path):
+    summary = fake_summary("01")
+    summary["detection"] |= {"n_lesions": 0, "why_none": "No lesion: all 4 candidates were rejected (4 by second_look)."}
+    write_session(tmp_path, summary=summary, rows=[], images=False)
+    write_session(tmp_path, "02", images=False)
+    _, read = table(tmp_path)
+    assert read["why_none"].tolist() == [summary["detection"]["why_none"], "n/a"]
 
 
 def test_places_of_the_lesion_table_go_before_those_of_the_image(tmp_path):

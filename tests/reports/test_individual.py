@@ -102,6 +102,7 @@ def test_what_needs_attention_comes_first_then_the_asked_order(good):
         "rejected candidate",
         "Where they are",
         "Alignment",
+        "Quality of this T2*",
         "Brain mask and regions",
         "Inputs",
         "Parameters",

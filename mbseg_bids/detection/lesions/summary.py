@@ -43,6 +43,7 @@ def summarise(
         "n_lesions_by_region": {name: int(by_region.get(name, 0)) for name in [*REGIONS.values(), UNASSIGNED]},
         "n_candidates": len(candidates),
         "n_rejected_by_reason": {reason: int(n) for reason, n in sorted(rejected.items())},
+        "why_none": why_none(lesions, candidates, search, settings) or None,
         "n_above_maximum_size": int(candidates["flags"].str.contains("above_maximum_size").sum()),
         "search": search,
         "settings": asdict(settings),
@@ -62,23 +63,9 @@ def _warnings(
     weights: dict[str, Any],
     settings: DetectionSettings,
 ) -> list[str]:
-    warnings = []
-    searched, brain = search["n_searched_voxels"], search["n_brain_voxels"]
-    if searched == 0:
-        warnings.append(
-            f"No voxel searched: none of {brain} brain voxels is dark on T2*. Look at the T2* image and the brain mask."
-        )
-    elif search["n_positive_voxels"] == 0:
-        warnings.append(
-            f"No candidate: {searched} voxels searched, highest probability {search['highest_probability']:.3f} "
-            f"(threshold {settings.probability_threshold:g})."
-        )
-    elif lesions.empty:
-        reasons = candidates["reason"].value_counts()
-        listed = ", ".join(f"{n} by {reason}" for reason, n in sorted(reasons.items()))
-        n = len(candidates)
-        which = "the only candidate was" if n == 1 else f"all {n} candidates were"
-        warnings.append(f"No lesion: {which} rejected ({listed}).")
+    nothing = why_none(lesions, candidates, search, settings)
+    warnings = [nothing] if nothing else []
+    brain = search["n_brain_voxels"]
     if not search["exhaustive"] and search["n_mask_voxels"] > LARGE_SEARCH * brain:
         warnings.append(
             f"{search['n_mask_voxels'] / brain:.0%} of the brain is dark against its surroundings (usually < 15 %): "
@@ -94,6 +81,34 @@ def _warnings(
             f"not the {settings.patch_size} mm of the settings."
         )
     return warnings
+
+
+def why_none(
+    lesions: pd.DataFrame, candidates: pd.DataFrame, search: dict[str, Any], settings: DetectionSettings
+) -> str:
+    """Return why a session has no lesion, in a sentence; empty where it has one. Arguments as in :func:`summarise`."""
+    searched, brain = search["n_searched_voxels"], search["n_brain_voxels"]
+    if not lesions.empty:
+        return ""
+    if searched == 0:
+        return (
+            f"No voxel searched: none of {brain} brain voxels is dark on T2*. Look at the T2* image and the brain mask."
+        )
+    if search["n_positive_voxels"] == 0:
+        return (
+            f"No candidate: {searched} voxels searched, highest probability {search['highest_probability']:.3f} "
+            f"(threshold {settings.probability_threshold:g})."
+        )
+    if candidates.empty:
+        return (
+            f"No candidate: none of the {search['n_positive_voxels']} voxels of probability "
+            f"{settings.probability_threshold:g} or more is a voxel of the T2* image as acquired."
+        )
+    reasons = candidates["reason"].value_counts()
+    listed = ", ".join(f"{n} by {reason}" for reason, n in sorted(reasons.items()))
+    n = len(candidates)
+    which = "the only candidate was" if n == 1 else f"all {n} candidates were"
+    return f"No lesion: {which} rejected ({listed})."
 
 
 def _network_warning(weights: dict[str, Any], second_look_network: str | None) -> list[str]:

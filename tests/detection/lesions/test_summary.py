@@ -49,6 +49,7 @@ def test_counts():
     [
         ({"n_searched_voxels": 0, "n_positive_voxels": 0}, "No voxel searched"),
         ({"n_positive_voxels": 0, "highest_probability": 0.31}, "60 voxels searched, highest probability 0.310"),
+        ({"candidates": []}, "none of the 5 voxels of probability 0.5 or more is a voxel of the T2* image"),
         ({"candidates": [FAINT, FAINT]}, "all 2 candidates were rejected (2 by intensity_ratio)"),
         ({"candidates": [FAINT]}, "the only candidate was rejected (1 by intensity_ratio)"),
         ({"lesions": [{}], "candidates": [KEPT, HUGE]}, "1 candidate(s) wider than 10 mm"),
@@ -62,6 +63,17 @@ def test_counts():
 def test_an_odd_result_is_explained(arguments, says):
     (warning,) = summary(**arguments)["warnings"]
     assert says in warning
+
+
+@pytest.mark.parametrize("n_searched", [0, 60])
+@pytest.mark.parametrize("n_positive", [0, 5])
+@pytest.mark.parametrize("candidates", [(), (FAINT,), (HUGE,), (FAINT, HUGE)])
+def test_never_an_empty_result_without_a_reason(n_searched, n_positive, candidates):
+    result = summary(candidates=candidates, n_searched_voxels=n_searched, n_positive_voxels=n_positive)
+    assert result["n_lesions"] == 0
+    assert result["why_none"].startswith("No ")
+    assert result["why_none"] in result["warnings"]
+    assert summary([{}], [KEPT])["why_none"] is None
 
 
 def test_exhaustive_search_is_not_suspicious():
