@@ -55,15 +55,16 @@ MEASURES: dict[str, Measure] = {
     "t2star_slice_spacing": Measure("Distance of slices", "mm"),
     "t2star_echo_time": Measure("Echo time", "ms", factor=1000.0),
     "t2star_field_strength": Measure("Field strength", "T"),
-    "dark_share": Measure("Brain in the search mask", "%", factor=_PERCENT),
-    "asked_share": Measure("Brain that the network was asked about", "%", factor=_PERCENT),
+    "dark_share": Measure("Brain in the search mask", "%", sides=(HIGH,), factor=_PERCENT),
+    "asked_share": Measure("Brain that the network was asked about", "%", sides=(HIGH,), factor=_PERCENT),
     "probability_below_5": Measure("Of that, probability below 5 %", "%", sides=(), factor=_PERCENT),
     "probability_5_to_20": Measure("Of that, probability 5 to 20 %", "%", sides=(HIGH,), factor=_PERCENT),
     "probability_20_to_50": Measure("Of that, probability 20 to 50 %", "%", sides=(HIGH,), factor=_PERCENT),
     "probability_50_to_80": Measure("Of that, probability 50 to 80 %", "%", sides=(), factor=_PERCENT),
     "probability_from_80": Measure("Of that, probability 80 % and more", "%", sides=(), factor=_PERCENT),
 }
-"""By the column of a table. The share of sure answers is no quality: it is the result."""
+"""By the column of a table. The share of sure answers is no quality: it is the result. Little to search is none either:
+training scans hold more microbleeds and vessels than people."""
 PROBABILITIES = tuple(name for name in MEASURES if name.startswith("probability_"))
 OF_SEARCH = ("dark_share", "asked_share", *PROBABILITIES)
 
