@@ -3,9 +3,9 @@
     python scripts/quality_ranges.py WORK [--scale cpu] [--jobs 2]
 
 WORK is that of ``scripts/make_weights.py`` after its steps ``scans`` and ``detect``: simulated scans of the training
-anatomies, made from label maps by the wide simulator (parts ``train`` and ``look``), and what the network said of a slab
-of each scan of the part ``look``. Image measures are those of the whole scan; search mask and probabilities those of the
-slab. Voxel sizes, echo times and field strengths are those of protocols drawn from the simulator. Written to
+anatomies, made from label maps by the wide simulator (parts ``train`` and ``look``), and what the network said of a
+slab of each scan of the part ``look``. Image measures are those of the whole scan; search mask and probabilities those
+of the slab. Voxel sizes, echo times and field strengths are those of protocols drawn from the simulator. Written to
 ``mbseg_bids/data/quality_ranges.json``. What was measured on a scan is kept in ``WORK/quality``.
 """
 
@@ -21,9 +21,9 @@ from recipe.plans import SCALES, SETTINGS, plans
 
 from mbseg_bids import data
 from mbseg_bids.detection.search.mask import search_mask
+from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.imaging.quality import measure_t2star, shares
 from mbseg_bids.imaging.quality_ranges import MEASURES, PROBABILITY_EDGES, search_measures
-from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.learning.examples.labelled_scan import load_scan
 from mbseg_bids.simulation.protocol import draw_protocol
 
@@ -52,8 +52,8 @@ def main() -> None:
     content = {
         "made_by": "scripts/quality_ranges.py",
         "scans": f"{len(names)} whole scans, of {len(asked)} of them a slab of {fit.SLAB_MM:g} mm for search mask and "
-        "network; simulated for training by the wide simulator (docs/simulation.md) from the label maps of the training "
-        "anatomies 1 to 9, with 0 to 69 microbleeds placed. No scan of a person.",
+        "network; simulated for training by the wide simulator (docs/simulation.md) from the label maps of the "
+        "training anatomies 1 to 9, with 0 to 69 microbleeds placed. No scan of a person.",
         "protocols": f"{N_PROTOCOLS} drawn from the same simulator",
         "range": "lowest and highest",
         "weights": {key: shipped["weights"][shipped["default"]][key] for key in ("file", "sha256")},

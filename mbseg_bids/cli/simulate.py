@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     later.add_argument("--grown", type=int, default=0, metavar="N", help="microbleeds that grow (default 0)")
     later.add_argument("--gone", type=int, default=0, metavar="N", help="microbleeds that vanish (default 0)")
     later.add_argument(
-        "--turn", type=float, metavar="DEGREES", help="how far the head lies turned against the first (default: a little)"
+        "--turn",
+        type=float,
+        metavar="DEGREES",
+        help="how far the head lies turned against the first (default: a little)",
     )
     later.add_argument("--later-geometry", choices=GEOMETRIES, help="T2* voxel of later sessions (default: the same)")
     parser.add_argument("--field-strength", type=float, choices=(1.5, 3.0), default=3.0, help="tesla (default 3)")

@@ -33,7 +33,7 @@ def measure_t2star(
     regions: npt.NDArray[np.integer],
     spacing: Sequence[float],
 ) -> dict[str, float | None]:
-    """Return the measures ``t2star_snr``, ``t2star_cnr`` and ``t2star_ghosting``; None where there is too little tissue.
+    """Return ``t2star_snr``, ``t2star_cnr`` and ``t2star_ghosting``; None where there is too little tissue.
 
     Parameters
     ----------
@@ -89,23 +89,22 @@ def contrast_to_noise(
 ) -> float | None:
     """Return (grey - white) / sqrt(deviation of grey ** 2 + deviation of white ** 2): medians, robust deviations.
 
-    The CNR of Magnotta and Friedman 2006 (doi:10.1007/s10278-006-0264-x), which MRIQC has too, with the deviations of the
-    tissues instead of that of the air. Positive where grey matter is brighter, as on most T2*. None for an image without
-    any variation.
+    The CNR of Magnotta and Friedman 2006 (doi:10.1007/s10278-006-0264-x), which MRIQC has too, with the deviations of
+    the tissues instead of that of the air. Positive where grey matter is brighter, as on most T2*. None for an image
+    without any variation.
     """
     spread = np.hypot(robust_deviation(image[grey]), robust_deviation(image[white]))
     return float((np.median(image[grey]) - np.median(image[white])) / spread) if spread > 0 else None
 
 
-def ghosting(
-    image: npt.NDArray[np.float32], tissue: npt.NDArray[np.bool_], spacing: Sequence[float]
-) -> float | None:
+def ghosting(image: npt.NDArray[np.float32], tissue: npt.NDArray[np.bool_], spacing: Sequence[float]) -> float | None:
     """Return how much of the noise of a tissue is a displaced copy of the image, 0 to 1.
 
     A head that moves while its k-space is filled is seen again, fainter, displaced along the phase axis (Wood and
     Henkelman, Med Phys 1985, 12:143): as edges where it moved to and fro, as itself where its signal pulsates. So the
-    noise of the tissue is correlated with the image, and with its slope, displaced by every distance along each in-plane
-    axis from 10 mm to half of the field. The largest correlation counts. Motion from one slice to the next leaves none.
+    noise of the tissue is correlated with the image, and with its slope, displaced by every distance along each
+    in-plane axis from 10 mm to half of the field. The largest correlation counts. Motion from one slice to the next
+    leaves none.
 
     Parameters
     ----------

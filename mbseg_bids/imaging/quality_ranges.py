@@ -19,8 +19,8 @@ PROBABILITY_EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 1.0)
 """Of the bins of the network's probabilities: what it says no to, where its search goes on growing (0.2), a candidate
 (0.5), and above."""
 LEAST_COVERAGE = 0.9
-"""Part of the brain that T2* must show. Every training scan shows the whole of it, but in people the lowest slices of the
-cerebellum are often left out; where more is missing, the counts are not those of a brain."""
+"""Part of the brain that T2* must show. Every training scan shows the whole of it, but in people the lowest slices of
+the cerebellum are often left out; where more is missing, the counts are not those of a brain."""
 TOLERANCE = 0.01
 """Part of a limit that is none: headers say 1.494 T and 0.3996 mm."""
 

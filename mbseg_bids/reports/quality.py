@@ -59,9 +59,7 @@ def quality_panel(summary: Mapping[str, Any]) -> QualityPanel | None:
     rows = tuple(
         _row(measure, mapping(measures.get(name))) for name, measure in MEASURES.items() if name not in PROBABILITIES
     )
-    rows += tuple(
-        _row(MEASURES[name], mapping(measures.get(name))) for name in PROBABILITIES if MEASURES[name].sides
-    )
+    rows += tuple(_row(MEASURES[name], mapping(measures.get(name))) for name in PROBABILITIES if MEASURES[name].sides)
     bars = [(MEASURES[name], mapping(measures.get(name))) for name in PROBABILITIES]
     histogram = tuple(
         HistogramBar(_bin(measure), here, number(bar.get("median")))

@@ -434,14 +434,20 @@ def test_unreliable_counts_are_columns_and_named_on_the_page_with_their_reason(t
     assert reason.startswith("signal-to-noise ratio of white matter is 2 (training scans: ")
     assert read["unreliable_because"].tolist()[1:] == ["n/a", "n/a"]
     page = result.page.read_text()
-    assert f"sub-01</a>: counts unreliable because {reason}" in page or f"sub-01: counts unreliable because {reason}" in page
+    assert (
+        f"sub-01</a>: counts unreliable because {reason}" in page
+        or f"sub-01: counts unreliable because {reason}" in page
+    )
     assert "counts unreliable because" in (tmp_path / "index.html").read_text()
     assert page.index("sub-01") < page.index("sub-02")
 
 
 def test_a_session_without_microbleeds_says_why(tmp_path):
     summary = fake_summary("01")
-    summary["detection"] |= {"n_lesions": 0, "why_none": "No lesion: all 4 candidates were rejected (4 by second_look)."}
+    summary["detection"] |= {
+        "n_lesions": 0,
+        "why_none": "No lesion: all 4 candidates were rejected (4 by second_look).",
+    }
     write_session(tmp_path, summary=summary, rows=[], images=False)
     write_session(tmp_path, "02", images=False)
     _, read = table(tmp_path)

@@ -1,6 +1,7 @@
 """A scan beside the training scans: what is outside, what is said of it, and when nothing can be said."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from mbseg_bids.imaging.quality_ranges import (
     OF_SEARCH,
     PROBABILITIES,
     PROBABILITY_EDGES,
+    in_words,
     judge_quality,
+    range_in_words,
     scan_measures,
     search_measures,
     training_ranges,
@@ -125,6 +128,11 @@ def test_shipped_ranges_are_those_of_the_shipped_weights_and_complete():
     assert set(ranges["measures"]) == set(MEASURES) - {"t2star_coverage"}
     for name, found in ranges["measures"].items():
         assert found["low"] <= found["median"] <= found["high"], name
-        assert found["n"] >= 20, name
+        assert found["n"] >= 15, name
     assert "quality_ranges.py" in ranges["made_by"]
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text()
+    for name, found in ranges["measures"].items():
+        measure = MEASURES[name]
+        said = f"| {range_in_words(found['low'], found['high'], measure)} | {in_words(found['median'], measure)} |"
+        assert f"| `{name}` | {measure.title} {said}" in page
     assert str(QUALITY_RANGES.parent) not in QUALITY_RANGES.read_text()

@@ -20,7 +20,9 @@ def measure(tmp_path, monkeypatch):
     """Run the interface on a round head of known signal-to-noise ratio; return the JSON and the row of the table."""
     monkeypatch.chdir(tmp_path)
 
-    def run(noise=2.0, scan=SCAN, coverage=0.97, weights=training_ranges()["weights"]["sha256"], tissue=True):
+    shipped = training_ranges()["weights"]["sha256"]
+
+    def run(noise=2.0, scan=SCAN, coverage=0.97, weights=shipped, tissue=True):
         i, j, _ = np.meshgrid(np.arange(60) - 30, np.arange(60) - 30, np.arange(8), indexing="ij")
         distance = np.hypot(i, j)
         image = np.select([distance < 20, distance < 26], [60.0, 66.0], 5.0).astype(np.float32)

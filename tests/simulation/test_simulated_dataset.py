@@ -21,7 +21,9 @@ from mbseg_bids.simulation.visits import VisitPlan
 @pytest.fixture(scope="module")
 def dataset(toy_head, tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "bids"
-    plan = DatasetPlan(participants=2, sessions=(2, 1), seed=4, lesions=(4, 4), visits=VisitPlan(new=3), mimic_load=0.05)
+    plan = DatasetPlan(
+        participants=2, sessions=(2, 1), seed=4, lesions=(4, 4), visits=VisitPlan(new=3), mimic_load=0.05
+    )
     made = write_dataset(folder, [toy_head], plan)
     return folder, made
 
