@@ -20,7 +20,8 @@ MISSING_TEXTS = frozenset({"", "n/a", "na", "nan", "null"})
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
 _NAMES = frozenset({"participant_id", "session_id", "status"})
 _FROM_COUNTS = re.compile(
-    r"n_(?!warnings)\w+|volume_\w+|burden_class|distribution_pattern|at_least_five|more_than_ten|outlier"
+    r"n_(?!warnings)\w+|volume_\w+|burden_class|distribution_pattern|at_least_five|more_than_ten|outlier|why_none"
+    r"|asked_share|probability_(?:below_5|5_to_20|20_to_50|50_to_80|from_80)"
 )
 
 

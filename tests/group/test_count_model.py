@@ -29,6 +29,12 @@ HOSTILE = {
     "missing outcome": (ROWS, "n_nowhere ~ age", 64, "no column 'n_nowhere'"),
     "column that names rows": (ROWS, "count ~ participant_id", 64, "names the rows"),
     "column made from the counts": (changed(ROWS, "n_deep_gm", 1), "count ~ n_deep_gm", 64, "made from the counts"),
+    "what the network said": (
+        changed(ROWS, "probability_from_80", 0.1),
+        "count ~ probability_from_80",
+        64,
+        "made from the counts",
+    ),
     "outcome with fractions": (ROWS, "age ~ sex", 65, "age is '.*' in sub-.*, not a count"),
     "constant number": (changed(ROWS, "age", "70"), "count ~ age", 65, "age is '70' in every row"),
     "constant number in two spellings": (

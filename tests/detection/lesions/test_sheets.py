@@ -3,9 +3,12 @@ import pandas as pd
 import pytest
 from place_phantom import SPACING, place_phantom
 
+from mbseg_bids.clinical.mars import count_by_place, pattern_of_places
 from mbseg_bids.detection.lesions.sheets import in_doubt, rate
 from mbseg_bids.imaging.place_labels import PLACE_LABELS
-from mbseg_bids.imaging.rating_places import places_from_atlas, places_from_freesurfer
+from mbseg_bids.imaging.rating_places import LATERAL_VENTRICLES, places_from_atlas, places_from_freesurfer
+from mbseg_bids.imaging.regions import FREESURFER_REGIONS
+from mbseg_bids.imaging.template import load_place_atlas, load_region_atlas
 
 
 def lesion_in_each_place(places):
@@ -98,3 +101,27 @@ def test_a_lesion_with_a_voxel_in_cortex_is_of_the_grey_white_junction():
     bombs = sheets.bombs.set_index("name")
     assert bombs.loc["left_cortex_grey_white_junction", "certain_5_to_10mm"] == 1
     assert bombs.loc["right_subcortical_white_matter", "certain_below_5mm"] == 1
+
+
+@pytest.mark.parametrize("x", [-8, 0, 8])
+def test_a_lesion_in_the_splenium_of_the_shipped_atlas_is_deep_in_sheet_and_pattern(x):
+    """By region it is white matter like any other, and so would be lobar."""
+    places, regions = load_place_atlas(), load_region_atlas()
+    middle = (np.linalg.inv(places.affine) @ [x, -37, 14, 1])[:3].round().astype(int)
+    box = tuple(slice(c - r, c + r) for c, r in zip(middle, (34, 30, 24), strict=True))
+    numbers = regions.data[box].astype(int)
+    table = np.zeros(numbers.max() + 1, np.uint8)
+    for number, region in FREESURFER_REGIONS.items():
+        if number < len(table):
+            table[number] = region
+    own = table[numbers]
+    found = places_from_atlas(places.data[box], own, np.isin(numbers, LATERAL_VENTRICLES), (1.0, 1.0, 1.0))
+    lesion = np.zeros(own.shape, np.int32)
+    lesion[33:36, 29:32, 23:26] = 1
+    row = {"index": 1, "name": "CMB-001", "longest_diameter_mm": 3.0, "certainty": "definite"}
+    sheets = rate(lesion, pd.DataFrame([row]), np.zeros_like(lesion), NO_CANDIDATES, found, own, (1.0, 1.0, 1.0))
+    (here,) = sheets.mars[sheets.mars["total"] > 0].to_dict("records")
+    assert (here["location"], here["place"] in ("corpus_callosum", "deep_periventricular_wm")) == ("deep", True)
+    assert here["side"] == "midline" or x != 0
+    rows = [{key: str(value) for key, value in r.items()} for r in sheets.mars.to_dict("records")]
+    assert pattern_of_places(count_by_place(rows)) == "strictly_deep_or_infratentorial"
