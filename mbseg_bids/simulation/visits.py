@@ -1,6 +1,5 @@
 """What happens to a head and its microbleeds from one visit to the next."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,19 +76,18 @@ def grown(lesion: Feature, factor: float = GROWTH) -> Feature:
     return replace(lesion, sources=tuple(spheres))
 
 
-def reposition(
-    visit: int, plan: VisitPlan, centre: Sequence[float], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def reposition(visit: int, plan: VisitPlan, centre: npt.ArrayLike, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Return how the head lies at a visit (0 is the first), 4 x 4, from its own world to that of the scanner."""
     move = small_move(rng, 3.0, USUAL_TURN if plan.turn is None else 0.0, np.asarray(centre))
     if plan.turn is None or visit == 0:
         return move
-    return move @ turn_about(centre, rng.normal(size=3), plan.turn)
+    turned: npt.NDArray[np.float64] = np.matmul(move, turn_about(centre, rng.normal(size=3), plan.turn))
+    return turned
 
 
-def turn_about(centre: Sequence[float], axis: Sequence[float], degrees: float) -> npt.NDArray[np.float64]:
+def turn_about(centre: npt.ArrayLike, axis: npt.ArrayLike, degrees: float) -> npt.NDArray[np.float64]:
     """Return the rotation (4 x 4) by an angle about an axis through a point, by Rodrigues' formula."""
-    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
+    x, y, z = np.asarray(axis, np.float64) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.deg2rad(degrees)
     turn = np.eye(4)
