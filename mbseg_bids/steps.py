@@ -3,8 +3,8 @@
 Arrays and spacings go in, arrays come out; no file, no dataset, no workflow. In the order of the method: bring a scan
 to the detection grid (:func:`detection_grid`, :func:`to_detection_grid`, :func:`standardise`), say where to search
 (:func:`search_region`), ask the network (:func:`load_weights`, :func:`classify_voxels`, :func:`grow_from_seeds`), turn
-probabilities into lesions (:func:`segment_lesions`, which joins components, intensity ratio, criteria and second look),
-and bring these back (:func:`labels_to_native`).
+probabilities into lesions (:func:`segment_lesions`, which joins components, intensity ratio, criteria and candidate
+classifier), and bring these back (:func:`labels_to_native`).
 
 A step is imported when it is first asked for: only :func:`load_weights` and :func:`classify_voxels` need torch.
 """

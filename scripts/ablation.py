@@ -5,8 +5,8 @@
 after ``scripts/make_weights.py`` has made the patches and stage 1 in WORK (at the scale ``gpu``). Every variant trains
 stage 2 with the settings of the first round but for the number of steps, and is scored on patches of the test
 anatomies. ``--labelled`` says in how many scans microbleeds are labelled: transfer is for those who have few. A
-repetition draws its scans once, the same for every variant. What ratio rule, reader's criteria and second look are
-worth needs no training: the step ``test`` of the recipe writes those trees.
+repetition draws its scans once, the same for every variant. What ratio rule, reader's criteria and candidate classifier
+are worth needs no training: the step ``test`` of the recipe writes those trees.
 """
 
 import argparse

@@ -6,8 +6,8 @@
 
 LABELMAPS holds labelmap_01.nii.gz to labelmap_14.nii.gz (FreeSurfer numbers, whole head, 1 mm), for instance those of
 the SynthSeg repository. Simulated scans -> patches -> stage 1 (CSF) -> stage 2 (microbleeds) -> the networks of the
-second look -> its curves -> results on scans of anatomies that nothing saw -> files of the package. Finished steps are
-kept in WORK and not done again; an interrupted one goes on.
+candidate classifier -> its curves -> results on scans of anatomies that nothing saw -> files of the package. Finished
+steps are kept in WORK and not done again; an interrupted one goes on.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the patches and epochs that are shown for good")
     parser.add_argument("--initial", type=Path, help="weights of a whole network to go on from")
     parser.add_argument("--initial-look", type=Path, help="networks of the candidate classifier to go on from")
-    parser.add_argument("--initial-curves", type=Path, help="second look whose curves are kept, for few scans")
+    parser.add_argument("--initial-curves", type=Path, help="candidate classifier whose curves are kept, for few scans")
     parser.add_argument("--backgrounds", type=Path, help="output folder of mbseg-bids on real scans to plant in")
     parser.add_argument("--participants", nargs="+", default=[], help="of these, who may be trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

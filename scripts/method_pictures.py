@@ -61,7 +61,7 @@ class Steps:
         return to_detection_grid(read(path), self.grid, order=order).data
 
     def fate(self) -> np.ndarray:
-        """Return 1 where a candidate fell to the ratio rule, 2 to the second look, 3 where it was kept."""
+        """Return 1 where a candidate fell to the ratio rule, 2 to the candidate classifier, 3 where it was kept."""
         order = {"intensity_ratio": 1, "second_look": 2}
         fates = np.zeros(self.candidates.shape, int)
         for index, row in self.table.iterrows():
@@ -147,7 +147,7 @@ def detection(steps: Steps, k: int, path: Path) -> None:
     figure.colorbar(drawn, ax=axes[0, 1], shrink=0.6, pad=0.01).ax.tick_params(labelsize=6)
     show(axes[0, 2], steps.t2star[..., k], crop, "candidates")
     overlay(axes[0, 2], fates[..., k], crop, ("#cc79a7", "#e69f00", "#009e73"), alpha=1)
-    for colour, text in (("#cc79a7", "ratio rule"), ("#e69f00", "second look"), ("#009e73", "kept")):
+    for colour, text in (("#cc79a7", "ratio rule"), ("#e69f00", "candidate classifier"), ("#009e73", "kept")):
         axes[0, 2].plot([], [], "s", color=colour, label=text)
     axes[0, 2].legend(fontsize=6, loc="upper left", frameon=True)
     ratio_rule(axes[1, 0], steps, labels, kept)

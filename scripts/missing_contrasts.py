@@ -29,7 +29,7 @@ CHANNELS = {"T2starw_T2w_T1w": (), "T2starw_T1w": (1,), "T2starw_T2w": (2,), "T2
 """Contrasts that are there, and the channels that are not."""
 THICK_MM = 3.0
 MADE_WITH = "second-look.json"
-"""Beside the trees: the model of the second look that they were made with."""
+"""Beside the trees: the model of the candidate classifier that they were made with."""
 
 
 def main() -> None:

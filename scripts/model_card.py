@@ -1,9 +1,11 @@
-"""Write docs/model_card.md from the metadata of the shipped weights and of the second look; no figure is typed in."""
+"""Write docs/model_card.md from the metadata of shipped weights and candidate classifier; no figure is typed in."""
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from recipe.fit import REAL
 
 from mbseg_bids.detection.candidates.classifier import read_candidate_classifier
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
@@ -17,7 +19,7 @@ does on whole scans, world by world: [results.md](results.md).
 | | |
 |---|---|
 | Network | `mbseg_bids/data/weights/{name}.safetensors`, SHA-256 `{sha256}` |
-| Second look | `mbseg_bids/data/second_look/second-look.json`: {curves} curves, one for each measure |
+| Candidate classifier | `mbseg_bids/data/second_look/second-look.json`: {curves} curves, one for each measure |
 | Licence | Apache-2.0 |
 | Task | whether the centre voxel of a patch belongs to a cerebral microbleed |
 | Architecture | ResNet-50 with two outputs; {blocks} |
@@ -54,18 +56,18 @@ The last round on patches of the validation anatomies, fraction classified right
 {second_look}
 ## Limits
 - Never measured on real lesions. Real scans have vessels, artefacts and contrasts that the simulator does not know.
-- Vessels cut across are what it most often takes for microbleeds; with thick slices neither criteria nor second look
-  can tell.
+- Vessels cut across are what it most often takes for microbleeds; with thick slices neither criteria nor candidate
+  classifier can tell.
 - Trained on slices of 0.8 to 7 mm and echo times of 15 to 40 ms, 1.5 and 3 T. Outside that it is a guess.
-- The network's probability is an operating point, not an even chance; that of the second look is calibrated, for
-  simulated scans with as many microbleeds as in a clinical cohort.
+- The network's probability is an operating point, not an even chance; that of the candidate classifier is calibrated,
+  for simulated scans with as many microbleeds as in a clinical cohort.
 """
 
-CANDIDATE_CLASSIFIER = """## The second look
+CANDIDATE_CLASSIFIER = """## The candidate classifier
 Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
 slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training
-patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. Penalty and log loss ({log_loss:.3f}) by
-cross-validation that leaves out anatomies.
+patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. {fit} Log loss of scans left out, anatomy by
+anatomy: {log_loss:.3f}.
 
 One measure is the answer of {network_members} small convolutional networks that see the slices around a candidate
 (`lesion-network.safetensors`, SHA-256 `{network_sha256}`): the mean of
@@ -77,18 +79,10 @@ What it keeps of scans that it was not fitted to (out of fold, and the validatio
 {thresholds}
 """
 
-EARLIER_SECOND_LOOK = """## The second look
-The one of the network before this one (`{fitted_to}`), with that network's answer replaced by this one's: fitted to
-{mimics:,} mimics and {microbleeds:,} microbleeds among its candidates, without reader's criteria, on {look_scans} scans
-of an earlier, narrower simulator. So **its probability is not calibrated for this network**: on scans of the validation
-anatomies it kept more microbleeds than with the network before, at as many false ones, and more than a second look
-fitted anew to the few wide scans that two cores could afford ([decisions](decisions.md)).
-
-One measure is the answer of {network_members} small convolutional networks that see the slices around a candidate
-(`lesion-network.safetensors`, SHA-256 `{network_sha256}`): the mean of
-their log odds. They were trained alike but for the seed, on {network_microbleeds:,} microbleeds and {network_others:,}
-other dark places of {network_scans} simulated scans, for {network_epochs:g} epochs.
-"""
+ANEW = "Every curve was fitted to them."
+CARRIED = """The curves have the shape of an earlier fit to many more scans, of a narrower simulator; fitted here were how much
+they weigh together ({weight_of_curves:.2f}), how much the networks' answer weighs beside them ({slope_of_networks:.2f} a unit
+of log odds) and where the log odds start. The last comes from the scans that look like good scans of people."""
 
 BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower
   version of the simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
@@ -97,7 +91,7 @@ BEFORE = """- Before these rounds the whole network was trained on a GPU on {sca
 
 
 def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping[str, Any], curves: int) -> None:
-    """Write the page for one weights file and one second look (its training facts, its number of curves)."""
+    """Write the page for one weights file and one candidate classifier (its training facts, its number of curves)."""
     training = metadata.training
     last = list(training["rounds"].values())[-1]
     drop = last["settings"]["augmentation"]["drop"]
@@ -122,14 +116,12 @@ def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping
 
 
 def _second_look(facts: Mapping[str, Any]) -> str:
-    """Return the section on the second look: one fitted to this network, or that of the network before."""
-    about = {key: facts[key] for key in ("mimics", "microbleeds")} | {"look_scans": facts["scans"]}
-    about |= _lesion_network(facts["lesion_network"])
-    if "figures" not in facts:
-        return EARLIER_SECOND_LOOK.format(fitted_to=facts["fitted_to"], **about)
-    real = ", and real scans with planted microbleeds" if "real backgrounds" in facts["figures"] else ""
-    about |= {key: facts[key] for key in ("lesions_per_scan", "log_loss", "slab_mm")}
-    return CANDIDATE_CLASSIFIER.format(real=real, thresholds=_thresholds(facts["figures"]), **about)
+    """Return the section on the candidate classifier."""
+    about = {key: facts[key] for key in ("mimics", "microbleeds", "lesions_per_scan", "log_loss", "slab_mm")}
+    about |= {"look_scans": facts["scans"]} | _lesion_network(facts["lesion_network"])
+    real = ", and real scans with planted microbleeds" if REAL in facts["figures"] else ""
+    fit = CARRIED.format(**facts) if facts.get("curves_of") else ANEW
+    return CANDIDATE_CLASSIFIER.format(real=real, fit=fit, thresholds=_thresholds(facts["figures"]), **about)
 
 
 def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,9 +131,16 @@ def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:
         "network_others": facts["examples"] - facts["microbleeds"],
         "network_scans": facts["scans"],
         "network_epochs": facts["settings"]["epochs"],
-        "network_members": len(facts["members"]),
-        "network_before": f", on from networks of SHA-256 `{facts['before'][:12]}...`" if facts.get("before") else "",
+        "network_members": len(facts["members"]) + facts.get("kept", 0),
+        "network_before": _before(facts),
     }
+
+
+def _before(facts: Mapping[str, Any]) -> str:
+    if not facts.get("before"):
+        return ""
+    on = f", on from networks of SHA-256 `{facts['before'][:12]}...`"
+    return f"{on}; {facts['kept']} of those answer too, as they were" if facts.get("kept") else on
 
 
 def _rounds(rounds: Mapping[str, Any]) -> str:

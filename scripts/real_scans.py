@@ -1,4 +1,4 @@
-"""Every candidate in real scans without known microbleeds, as a table: what the second look made of it, and why.
+"""Every candidate in real scans without known microbleeds, as a table: what the classifier made of it, and why.
 
     python scripts/real_scans.py OUTPUT_DIR --markdown WORK/real.md
 
@@ -17,7 +17,7 @@ COLUMNS = {
     "volume_mm3": "mm3",
     "probability_max": "largest network probability",
     "contrast_ratio": "contrast ratio",
-    "lesion_probability": "probability after the second look",
+    "lesion_probability": "probability after the candidate classifier",
     "evidence_against": "evidence against",
 }
 DIGITS = {"volume_mm3": 0, "probability_max": 2, "contrast_ratio": 2, "lesion_probability": 2}

@@ -51,9 +51,9 @@ PAPER = {
 VARIANTS = {
     "everything": "everything",
     "lenient": f"everything, with `--lesion-threshold {LENIENT}`",
-    "curves": "second look without its networks",
+    "curves": "candidate classifier without its networks",
     "no_criteria": "without the reader's criteria",
-    "criteria": "without the second look",
+    "criteria": "without the candidate classifier",
     "paper": "without both (the paper's post-processing)",
     "network": "without the ratio rule too",
 }
@@ -84,7 +84,7 @@ def main() -> None:
     parts += ["## Own simulator, what the parts are worth\n", rules(scores)]
     parts += ["## Missing contrasts\n", missing(args.work)]
     parts += ["## Single patches\n", patch_rows(patches(args.work))]
-    parts += ["## Calibration of the second look\n", calibration(args.work)]
+    parts += ["## Calibration of the candidate classifier\n", calibration(args.work)]
     for name, title in FROM_REAL_SCANS.items():
         path = args.work / f"{name}.md"
         parts += [f"## {title}\n", path.read_text(encoding="utf-8") if path.is_file() else "Not measured.\n"]
@@ -229,7 +229,7 @@ def missing(work: Path) -> str:
     )
     made_with = work / "missing" / MADE_WITH
     if not made_with.is_file() or made_with.read_bytes() != MODEL_FILE.read_bytes():
-        intro += "**Measured with an earlier second look, and not repeated with the shipped one.**\n\n"
+        intro += "**Measured with an earlier candidate classifier, and not repeated with the shipped one.**\n\n"
     columns = {"contrasts": "contrasts", "n_scans": "scans"} | COUNTS | RATES
     return intro + markdown(pd.concat(rows), columns, {"false a lesion-free scan": free})
 

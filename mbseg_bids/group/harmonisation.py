@@ -26,7 +26,7 @@ METHOD_COLUMNS = {
     "probability_threshold": "probability threshold",
     "ratio_threshold": "ratio threshold",
     "ratio_threshold_deep_gm": "ratio threshold in deep grey matter",
-    "second_look_threshold": "threshold of the second look",
+    "second_look_threshold": "threshold of the candidate classifier",
 }
 """What of the method makes counts comparable or not, in words."""
 

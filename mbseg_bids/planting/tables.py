@@ -28,7 +28,7 @@ DECIMALS = {
 }  # fmt: skip
 STEPS = {
     AS_RUN: "all steps",
-    WITHOUT_SECOND_LOOK: "without second look",
+    WITHOUT_SECOND_LOOK: "without candidate classifier",
 }
 """In the words of a reader."""
 

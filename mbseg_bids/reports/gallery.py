@@ -49,7 +49,7 @@ REASON_SENTENCES = {
     "vessel",
     "continues_as_vessel": "passed the ratio rule, rejected as a vessel: a dark line goes on at both sides of it",
     "diamagnetic": "passed the ratio rule, rejected by its phase: diamagnetic, as calcium is and blood is not",
-    "second_look": "passed the ratio rule, rejected by the second look: more like something else",
+    "second_look": "passed the ratio rule, rejected by the candidate classifier: more like something else",
     "reader": "rejected by a reader",
 }
 ORIGIN_SENTENCES = {
@@ -76,7 +76,7 @@ AGAINST_SENTENCES = {
     "unusual_place": "in a region where mimics are frequent",
     "unlike_in_3d": "unlike a microbleed to the network that sees the slices around it",
 }
-"""For what the second look says against a candidate."""
+"""For what the candidate classifier says against a candidate."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Card:
     label: int = 0
     """Its value in the label image."""
     certainty: str = ""
-    """What the second look says: definite, possible, or nothing."""
+    """What the candidate classifier says: definite, possible, or nothing."""
     radius: float = MINIMUM_RING_MM
     """Of its ring on the map, mm."""
     side: str = ""
@@ -259,7 +259,7 @@ def _facts(row: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     yield from _where(row)
     certainty = row.get("certainty") or "n/a"
     if certainty != "n/a":
-        yield "Second look", f"{certainty}, probability {show('lesion_probability', 2)}"
+        yield "Candidate classifier", f"{certainty}, probability {show('lesion_probability', 2)}"
     yield "Network probability", f"{show('probability_mean', 2)} mean, {show('probability_max', 2)} largest"
     yield "Contrast ratio", f"{show('contrast_ratio', 2)} (threshold {show('ratio_threshold', 2)})"
     if number(row.get("susceptibility_moment")) is not None:

@@ -74,7 +74,8 @@ def _on_template(cards: Sequence[Card], files: SessionFiles) -> LesionMap | None
         return LesionMap(
             [_draw(cards, voxels, glass_planes(name)[axis], brain.shape, axis, "the template") for axis in PLANES],
             f"Seen through the template {name}: one ring a lesion with its number, as large as it or 2.5 mm in "
-            f"radius at least, dashed where the second look calls it possible only; each leads to its card.{said}",
+            f"radius at least, dashed where the candidate classifier calls it possible only; each leads to its "
+            f"card.{said}",
             glass=True,
         )
     return None

@@ -107,7 +107,7 @@ def _rows(
 
 
 def _cell(row: Mapping[str, str], counts: tuple[str, ...]) -> str:
-    """Return the counts of one place and side; the total alone where no second look was taken; empty without a row."""
+    """Return the counts of one place and side; the total alone without candidate classifier; empty without a row."""
     if not row:
         return ""
     values = [row[name] for name in counts]

@@ -1,4 +1,4 @@
-"""The second look: candidates of whole scans, the curves fitted to them, the threshold they allow."""
+"""The candidate classifier: candidates of whole scans, the curves fitted to them, the threshold they allow."""
 
 import hashlib
 import json
@@ -37,14 +37,14 @@ LESIONS_PER_SCAN = 3.5
 
 WORLDS = WIDE, NARROW, REAL = "simulated, whole breadth", "simulated, narrow breadth", "planted in real scans"
 FALSE_PER_SCAN = 0.3
-"""On scans without microbleeds, at the threshold of the second look."""
+"""On scans without microbleeds, at the threshold of the candidate classifier."""
 
 SLAB_MM = 45.0
-"""Of the scans that the second look is fitted to, and tried on, the network is asked about a slab as high as this: a
-candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
+"""Of the scans that the candidate classifier is fitted to, and tried on, the network is asked about a slab as high as
+this: a candidate is an example wherever it comes from, and scans of thin slices would take most of the time."""
 
 CURVES_ALONE = "second-look-without-network.json"
-"""The second look fitted without the feature that its network gives, to see what that is worth."""
+"""The candidate classifier fitted without the feature that its network gives, to see what that is worth."""
 
 
 def detect(network: Path, work: Path, name: str) -> None:
@@ -88,7 +88,7 @@ def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
 
 
 def collect(path: Path, work: Path, name: str) -> pd.DataFrame:
-    """Return what ratio rule and reader's criteria leave of a scan; ``path``: the networks of the second look."""
+    """Return what ratio rule and reader's criteria leave of a scan; ``path``: networks of the candidate classifier."""
     torch.set_num_threads(1)
     scan, probability = read(work, name)
     ask = partial(lesion_log_odds, load_lesion_networks(path, read_facts(path)["sha256"]))
@@ -116,7 +116,7 @@ def code_hash() -> str:
 
 
 def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: int, before: Path | None = None) -> None:
-    """Fit the second look and put it into the package, with and without its networks' answer.
+    """Fit the candidate classifier and put it into the package, with and without its networks' answer.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
     jobs
         Processes.
     before
-        A second look whose curves keep their shape: for few scans.
+        A candidate classifier whose curves keep their shape: for few scans.
     """
     tables = candidates(work, fitted, "look", jobs), candidates(work, unseen, "val", jobs)
     shares = {name: share(work, name) for name in (*fitted, *unseen)}
@@ -158,7 +158,7 @@ def fit(
     names: list[str],
     before: CandidateClassifier | None = None,
 ) -> tuple[CandidateClassifier, dict[str, dict[str, float]]]:
-    """Fit the second look; return it, and what it keeps, by world, of scans it was not fitted to.
+    """Fit the candidate classifier; return it, and what it keeps, by world, of scans it was not fitted to.
 
     ``shares``: by scan, how much of a brain its candidates come from. So many false ones a whole scan are reported.
     """

@@ -24,7 +24,7 @@ def labels(*numbers):
 
 @pytest.fixture
 def found():
-    """Six planted: lost at network, ratio rule, second look, reported beside, found, never asked; one not planted."""
+    """Six planted: lost at network, ratio rule, classifier, reported beside, found, never asked; one not planted."""
     truth = labels(1, 2, 3, 4, 5, 6)
     probability = np.where((truth > 1) & (truth < 6), 0.9, np.where(truth == 1, 0.3, 0)).astype(np.float32)
     lesions = labels(5, 7)

@@ -22,7 +22,7 @@ def lesion(number, diameter, *, found, region="deep_gm", near=False):
 
 @pytest.fixture
 def result():
-    """Four planted in two repetitions, three found, all of them without second look; one other with, five without."""
+    """Four planted in two repetitions, three found, all without the classifier; one other with it, five without."""
     planted = [
         lesion(1, 7.5, found=True),
         lesion(2, 4.5, found=True, near=True),
@@ -94,7 +94,10 @@ def test_curve(result):
 def test_scan_rows(result):
     assert scan_rows(summary_table([result])) == [
         {"scan": "sub-1_ses-a", "steps": steps, "planted": "4", "found": found, "not planted per scan": others}
-        for steps, found, others in (("all steps", "3 (75%)", "0.5"), ("without second look", "4 (100%)", "2.5"))
+        for steps, found, others in (
+            ("all steps", "3 (75%)", "0.5"),
+            ("without candidate classifier", "4 (100%)", "2.5"),
+        )
     ]
 
 

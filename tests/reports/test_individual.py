@@ -298,10 +298,10 @@ def test_certainty_and_what_speaks_against_a_candidate_are_said(tmp_path):
     candidates.loc[candidates["status"] == "rejected", "reason"] = "second_look"
     candidates.to_csv(path, sep="\t", index=False)
     page = report(tmp_path)
-    assert "Definite 1 (second look)" in page.prose
-    assert "Possible 2 (second look)" in page.prose
+    assert "Definite 1 (candidate classifier)" in page.prose
+    assert "Possible 2 (candidate classifier)" in page.prose
     assert "possible, probability 0.91" in page.prose
-    assert "passed the ratio rule, rejected by the second look: more like something else" in page.prose
+    assert "passed the ratio rule, rejected by the candidate classifier: more like something else" in page.prose
     assert "most against it: the dark structure goes on" in page.prose
 
 

@@ -140,7 +140,7 @@ def test_a_ratio_that_passed_is_not_told_as_the_reason():
         None, prefix="x", with_pictures=0,
     )  # fmt: skip
     assert dict(second.facts)["Contrast ratio"] == "1.53: passed the ratio rule (1.40 or more)"
-    assert second.remarks[0].startswith("passed the ratio rule, rejected by the second look")
+    assert second.remarks[0].startswith("passed the ratio rule, rejected by the candidate classifier")
     assert "failed the ratio rule" in dict(ratio.facts)["Contrast ratio"]
     assert new.remarks[0] == "rejected: some new rule"
 

@@ -1,4 +1,4 @@
-"""Whatever the second look may say against a candidate is explained wherever it is shown."""
+"""Whatever the candidate classifier may say against a candidate is explained wherever it is shown."""
 
 import json
 from importlib import resources

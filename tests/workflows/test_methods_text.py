@@ -32,7 +32,9 @@ def text(tmp_path):
         for role in reused:
             roles[role] = tmp_path / f"{role}.nii.gz"
             roles[role].write_bytes(b"0")
-        plan = SessionPlan(Session("01", None, images, **session), "0" * 64, {"warnings": [], "inputs": {"T2starw": {}}}, roles)
+        plan = SessionPlan(
+            Session("01", None, images, **session), "0" * 64, {"warnings": [], "inputs": {"T2starw": {}}}, roles
+        )
         workflow = init_session_wf(
             plan=plan, bids_dir=tmp_path, output_dir=tmp_path / "out", settings=settings or Settings(), hide={}
         )

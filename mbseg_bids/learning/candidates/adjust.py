@@ -1,4 +1,4 @@
-"""A second look carried over to other scans: its curves keep their shape, three numbers are fitted.
+"""A candidate classifier carried over to other scans: its curves keep their shape, three numbers are fitted.
 
 To fit every curve anew takes hundreds of microbleeds; with fewer, the curves of an earlier fit to many scans rank
 candidates of new scans better than new ones do. What has to change with the scans, and with the networks that answer,
@@ -17,7 +17,7 @@ from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
 from mbseg_bids.learning.candidates.classifier import weighted_log_loss
 
 NETWORKS = "neighbourhood"
-"""The feature that the networks of the second look give."""
+"""The feature that the networks of the candidate classifier give."""
 ENDS = (-CLIP_LOG_ODDS, CLIP_LOG_ODDS)
 
 
@@ -62,9 +62,9 @@ def adjust_second_look(
 
     truth = np.asarray(is_microbleed, bool)
     if truth.all() or not truth.any() or len(np.unique(groups)) < 2:
-        raise ValueError("the second look needs microbleeds, mimics, and at least two groups")
+        raise ValueError("the candidate classifier needs microbleeds, mimics, and at least two groups")
     if NETWORKS not in model.curves:
-        raise ValueError("this second look asks no networks")
+        raise ValueError("this candidate classifier asks no networks")
     answers = features[NETWORKS].to_numpy(float)
     design = np.column_stack([log_odds(model, features), np.nan_to_num(answers)])
     weights = _weights(truth, lesions_per_scan * n_scans)

@@ -1,4 +1,4 @@
-"""Carrying a second look over to other scans."""
+"""Carrying a candidate classifier over to other scans."""
 
 import numpy as np
 import pandas as pd
