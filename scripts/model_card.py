@@ -66,8 +66,8 @@ The last round on patches of the validation anatomies, fraction classified right
 CANDIDATE_CLASSIFIER = """## The candidate classifier
 Fitted to {mimics:,} mimics and {microbleeds:,} microbleeds among the candidates that the reader's criteria left of
 slabs, {slab_mm:g} mm high, of {look_scans} scans: simulated ones of the training anatomies (not those of the training
-patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. {fit} Log loss of scans left out, anatomy by
-anatomy: {log_loss:.3f}.
+patches){real}. Weighted so that a scan has {lesions_per_scan:g} microbleeds. {fit} Log loss of scans left out,
+anatomy by anatomy: {log_loss:.3f}.
 
 One measure is the answer of {network_members} small convolutional networks that see the slices around a candidate
 (`lesion-network.safetensors`, SHA-256 `{network_sha256}`): the mean of
@@ -80,9 +80,10 @@ What it keeps of scans that it was not fitted to (out of fold, and the validatio
 """
 
 ANEW = "Every curve was fitted to them."
-CARRIED = """The curves have the shape of an earlier fit to many more scans, of a narrower simulator; fitted here were how much
-they weigh together ({weight_of_curves:.2f}), how much the networks' answer weighs beside them ({slope_of_networks:.2f} a unit
-of log odds) and where the log odds start. The last comes from the scans that look like good scans of people."""
+CARRIED = """The curves have the shape of an earlier fit to many more scans, of a narrower simulator; fitted here were
+how much they weigh together ({weight_of_curves:.2f}), how much the networks' answer weighs beside them
+({slope_of_networks:.2f} a unit of log odds) and where the log odds start. The last comes from the scans that look like
+good scans of people."""
 
 BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower
   version of the simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
