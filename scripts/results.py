@@ -37,8 +37,9 @@ equal-sphere diameter count neither way.
 
 OWN = "own simulator"
 ABOUT_OWN = """\
-scans of the simulator that made the training data, of label maps 12, 13 and 14, which no training, no fit and no choice
-has seen; {n_test} with microbleeds and {n_free} without, on the true brain mask and regions
+scans of the simulator that made the training data, in its narrow breadth, of label maps 12, 13 and 14, which no
+training, no fit and no choice has seen; {n_test} with microbleeds and {n_free} without, on the true brain mask and
+regions. The whole breadth, whose scans are harder than any scanner's, stands in the [model card](model_card.md)
 """
 
 PAPER = {
