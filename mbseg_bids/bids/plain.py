@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mbseg_bids.bids import colours
 from mbseg_bids.bids.files import write_bytes, write_json
 from mbseg_bids.bids.inputs import Session, missing_contrast_warnings
 from mbseg_bids.bids.outputs import NATIVE_OUTPUTS, T1W_OUTPUTS, output_path, template_outputs
@@ -114,7 +115,7 @@ def result_names(stem: str) -> Iterator[str]:
     """Yield the names of all files that a run may give out for a T2*-weighted file of this name, the summary last."""
     for output in (*NATIVE_OUTPUTS, *T1W_OUTPUTS, *template_outputs(DEFAULT_TEMPLATE)):
         rest = output_path(output, "X", None).name.removeprefix("sub-X").split(".")[0]
-        yield from (f"{stem}{rest}{ending}" for ending in (".nii.gz", ".json", ".tsv"))
+        yield from (f"{stem}{rest}{ending}" for ending in (".nii.gz", ".json", ".tsv", *colours.ENDINGS))
     yield from (f"{stem}{rest}" for rest in (REPORT, METHODS, REFERENCES, SUMMARY))
 
 

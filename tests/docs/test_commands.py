@@ -136,8 +136,8 @@ def known_options() -> set[str]:
     return found
 
 
-OTHERS = {"--nproc-per-node", "--no-python", "--requeue", "--signal", "--array", "--gpus"}
-"""Options of torchrun and SLURM that the text of a page names."""
+OTHERS = {"--nproc-per-node", "--no-python", "--requeue", "--signal", "--array", "--gpus", "--repository"}
+"""Options of torchrun, SLURM and twine that the text of a page names."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -61,7 +61,7 @@ def report(output_dir, participant="01"):
 
 def card_pictures(page_text, name):
     """Return caption -> pixels of one card."""
-    card = re.search(rf'aria-label="{name}">(.*?)</article>', page_text, re.S)[1]
+    card = re.search(rf'aria-label="{name}"[^>]*>(.*?)</article>', page_text, re.S)[1]
     found = re.findall(r'href="data:image/png;base64,([^"]+)".*?<figcaption>(.*?)</figcaption>', card, re.S)
     return {caption: np.array(Image.open(io.BytesIO(base64.b64decode(data)))) for data, caption in found}
 
@@ -110,8 +110,9 @@ def test_what_needs_attention_comes_first_then_the_asked_order(good):
         "Methods",
     ]
     body = good.prose[good.prose.index("Registration checks passed") :]
-    places = [body.index(h) for h in headings]
-    assert places == sorted(places)
+    place = 0
+    for heading in headings:
+        place = body.index(heading, place)
 
 
 def test_nothing_is_loaded_from_anywhere(good):
@@ -142,7 +143,8 @@ def test_every_picture_says_what_it_shows(good):
 def test_every_ring_of_the_map_leads_to_a_card(good):
     cards = {card["id"] for card in good.of("article")}
     links = [a["href"] for a in good.of("a") if a["href"].startswith("#sub-01-")]
-    assert len(links) == 2 * 3 * len(LESIONS_MM)  # on the page and on the printed summary
+    listed = len(LESIONS_MM) + 1  # in the list of the review, with the rejected candidate
+    assert len(links) == 2 * 3 * len(LESIONS_MM) + listed  # on the page and on the printed summary
     assert {link[1:] for link in links} <= cards
 
 

@@ -154,7 +154,8 @@ def test_no_identifier_is_on_a_page(output, page):
     for text in (page, (output / "group.html").read_text(), (output / "index.html").read_text()):
         words = " ".join(Text(text).words)
         words = re.sub(r"\S*(?:sub-|/|\.html|\.tsv|\.json|\.nii\.gz|mbseg_bids|CITATION|_dseg)\S*", "", words)
-        assert re.findall(r"[A-Za-z0-9]+_[A-Za-z0-9_]+", words) == []
+        found = re.findall(r"[A-Za-z0-9]+_[A-Za-z0-9_]+", words)
+        assert [word for word in found if not word.isupper()] == []  # OUTPUT_DIR stands for what the reader types
 
 
 def test_methods_are_named_once_and_references_are_a_list(page):
