@@ -184,7 +184,7 @@ def test_sagittal_acquisition_is_shown_in_its_own_plane(tmp_path):
         *(f"T1w, {plane}" for plane in ("sagittal", "axial", "coronal")),
     ]
     assert all(found[c][tuple(n // 2 for n in found[c].shape)] < 60 for c in found if c.startswith("T2*"))
-    card = page.text[page.text.index('aria-label="CMB-001">') :]
+    card = page.text[page.text.index('aria-label="CMB-001"') :]
     assert re.findall(r">([APRL])</text>", card)[:14] == ["A", "P"] * 3 + ["R", "L"] + ["A", "P"] + ["R", "L"] * 2
 
 

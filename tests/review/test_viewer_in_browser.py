@@ -48,7 +48,11 @@ def out(tmp_path_factory, browser):
 
 
 def screenshot(browser):
-    """Return the page as grey values, and the box of the canvas in it."""
+    """Return the page as grey values, and the box of the canvas in it; the page must not scroll between the two."""
+    browser.evaluate(
+        "new Promise((done) => { window.scrollTo({ top: 0, behavior: 'instant' }); "
+        "requestAnimationFrame(() => requestAnimationFrame(done)); })"
+    )
     image = Image.open(io.BytesIO(base64.b64decode(browser.send("Page.captureScreenshot", format="png")["data"])))
     box = browser.evaluate(
         "(({left, top, right, bottom}) => [left, top, right, bottom].map(Math.round))"
