@@ -38,8 +38,9 @@ equal-sphere diameter count neither way.
 OWN = "own simulator"
 ABOUT_OWN = """\
 scans of the simulator that made the training data, in its narrow breadth, of label maps 12, 13 and 14, which no
-training, no fit and no choice has seen; {n_test} with microbleeds and {n_free} without, on the true brain mask and
-regions. The whole breadth, whose scans are harder than any scanner's, stands in the [model card](model_card.md)
+training, no fit and no choice has seen; {n_test} with microbleeds and {n_free} without, voxels of {voxels} mm on the
+detection grid, on the true brain mask and regions. The whole breadth, whose scans are harder than any scanner's,
+stands in the [model card](model_card.md)
 """
 
 PAPER = {
@@ -77,7 +78,8 @@ def main() -> None:
     full = scores["everything"]
     pooled = full[(full["size"] == "counted") & (full["spacing"] == "all")]
     kinds = pooled[pooled["region"] == "all"].set_index("scans")["n_scans"]
-    own = ABOUT_OWN.format(n_test=kinds["with_lesions"], n_free=kinds["lesion_free"])
+    voxels = " and ".join(sorted(set(full["spacing"]) - {"all"}))
+    own = ABOUT_OWN.format(n_test=kinds["with_lesions"], n_free=kinds["lesion_free"], voxels=voxels)
     parts = [HEAD, worlds(args.work, own)]
     parts += ["## Own simulator, by region, beside the paper\n", by_region(pooled)]
     parts += ["## Own simulator, by voxel size, size of lesion and kind of scan\n", *breakdowns(full)]
