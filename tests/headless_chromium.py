@@ -1,5 +1,6 @@
 """A headless Chromium to drive pages with: the DevTools protocol over two pipes, nothing else needed."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -7,7 +8,10 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -19,6 +23,17 @@ def find_chromium() -> str | None:
     """Return a browser's path: the environment variable MBSEG_CHROMIUM, else the usual names."""
     names = (os.environ.get("MBSEG_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def chromium(profile: Path, *flags: str) -> "Iterator[Browser]":
+    """Open a browser for a test, and close it; without one on this machine, the test is skipped."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine: install one, or set MBSEG_CHROMIUM")
+    browser = Browser(path, profile, *flags)
+    yield browser
+    browser.close()
 
 
 class Browser:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from fake_output import fake_arrays, fake_summary, lesion_rows, write_session
-from headless_chromium import Browser, find_chromium
+from headless_chromium import chromium
 
 from mbseg_bids.group.build import build_group
 from mbseg_bids.reports.individual import build_individual_report
@@ -17,12 +17,8 @@ HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=window.pwned=1>
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set MBSEG_CHROMIUM")
-    found = Browser(path, tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

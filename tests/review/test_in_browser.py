@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from headless_chromium import Browser, find_chromium
+from headless_chromium import chromium
 from review_session import KEY, make_small, write_session
 
 from mbseg_bids.cli import workbench
@@ -21,12 +21,8 @@ ROWS = "[...document.querySelectorAll('.review tbody tr')].filter((r) => !r.hidd
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set MBSEG_CHROMIUM")
-    found = Browser(path, tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

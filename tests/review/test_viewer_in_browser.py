@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from headless_chromium import Browser, find_chromium
+from headless_chromium import chromium
 from PIL import Image
 from review_session import AFFINE, UNSEEN, ball, make_small, write_session
 from scipy import ndimage
@@ -23,12 +23,8 @@ PLACE = "document.getElementById('place').textContent"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine: install one, or set MBSEG_CHROMIUM")
-    found = Browser(path, tmp_path_factory.mktemp("profile"), *SOFTWARE_WEBGL)
-    yield found
-    found.close()
+    with chromium(tmp_path_factory.mktemp("profile"), *SOFTWARE_WEBGL) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
