@@ -126,7 +126,7 @@ def render_group(
             pattern_caveat=GROUP_PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
-            script=script("group.js"),
+            script=script("sortable.js", "group.js"),
         )
     )
 

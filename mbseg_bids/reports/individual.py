@@ -199,7 +199,7 @@ def render_individual(
             pattern_caveat=PATTERN_CAVEAT,
             disclaimer=DISCLAIMER,
             version=__version__,
-            script=script("report.js", "review.js"),
+            script=script("report.js", "sortable.js", "review.js"),
             planted=planted_page(output_dir, label),
             report_page="",
             reviewed=reviewed,

@@ -40,7 +40,7 @@
       panel.state = { items: {}, added: [] };
       keep(panel);
     });
-    sorting(panel);
+    mbsegSortable([...panel.root.querySelector("thead tr").cells], panel.body);
     for (const control of all("[data-filter]", panel.root)) control.addEventListener("input", () => filter(panel));
     show(panel);
   }
@@ -143,27 +143,6 @@
       n += !row.hidden;
     }
     panel.root.querySelector(".shown").textContent = `${n} of ${panel.body.rows.length} shown`;
-  }
-  function sorting(panel) {
-    const heads = [...panel.root.querySelector("thead tr").cells];
-    heads.forEach((head, column) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => {
-        const down = head.getAttribute("aria-sort") === "ascending";
-        for (const other of heads) other.removeAttribute("aria-sort");
-        head.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const text = (row) => row.cells[column].textContent.trim();
-        const order = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", { numeric: true }) : a - b);
-        panel.body.append(...[...panel.body.rows].sort((a, b) => {
-          const [x, y] = [text(a), text(b)];
-          if ((x === "n/a") !== (y === "n/a")) return x === "n/a" ? 1 : -1;
-          return down ? order(y, x) : order(x, y);
-        }));
-      });
-    });
   }
 
   const say = (panel, text) => { panel.root.querySelector(".said").textContent = text; };
