@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
 from mbseg_bids.detection.candidates.features import CLIP_LOG_ODDS
-from mbseg_bids.learning.candidates.classifier import weighted_log_loss
+from mbseg_bids.learning.candidates.classifier import weighted_log_loss, weights_of_rows
 
 NETWORKS = "neighbourhood"
 """The feature that the networks of the candidate classifier give."""
@@ -67,10 +67,10 @@ def adjust_second_look(
         raise ValueError("this candidate classifier asks no networks")
     answers = features[NETWORKS].to_numpy(float)
     design = np.column_stack([log_odds(model, features), np.nan_to_num(answers)])
-    weights = _weights(truth, lesions_per_scan * n_scans)
+    weights = weights_of_rows(truth, lesions_per_scan * n_scans)
     own, n_own = (np.ones(len(truth), bool), n_scans) if usual is None else usual
     own_weights = np.zeros(len(truth))
-    own_weights[own] = _weights(truth[own], lesions_per_scan * n_own)
+    own_weights[own] = weights_of_rows(truth[own], lesions_per_scan * n_own)
 
     def fit(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         """Return weight, slope and intercept."""
@@ -89,11 +89,6 @@ def adjust_second_look(
     facts["log_loss"] = weighted_log_loss(truth, out_of_fold, weights)
     adjusted = _adjusted(model, weight, slope, start)
     return replace(adjusted, training={**adjusted.training, **facts}), out_of_fold
-
-
-def _weights(truth: npt.NDArray[np.bool_], microbleeds: float) -> npt.NDArray[np.float64]:
-    """Return what each row counts, so that microbleeds are as many together."""
-    return np.where(truth, microbleeds / max(1, truth.sum()), 1.0)
 
 
 def _start(rest: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]) -> float:

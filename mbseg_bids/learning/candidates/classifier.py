@@ -119,7 +119,7 @@ def fit_candidate_classifier(
         raise ValueError("the candidate classifier needs microbleeds, mimics, and at least two anatomies")
     knots = {name: _knots(name, features[name].to_numpy(float)) for name in names}
     design = np.hstack([_scale(name) * _hats(features[name].to_numpy(float), knots[name]) for name in names])
-    weights = np.where(is_microbleed, lesions_per_scan * n_scans / is_microbleed.sum(), 1.0)
+    weights = weights_of_rows(is_microbleed, lesions_per_scan * n_scans)
     folds = list(GroupKFold(min(9, len(np.unique(groups)))).split(design, groups=groups))
 
     def fit(rows: npt.NDArray[np.integer], strength: float) -> LogisticRegression:
@@ -138,6 +138,11 @@ def fit_candidate_classifier(
     facts |= {"microbleeds": int(is_microbleed.sum()), "mimics": int((~is_microbleed).sum()), "scans": n_scans}
     facts["lesions_per_scan"] = lesions_per_scan
     return _to_curves(model, knots, features, weights, facts), out_of_fold[best]
+
+
+def weights_of_rows(truth: npt.NDArray[np.bool_], microbleeds: float) -> npt.NDArray[np.float64]:
+    """Return what each row counts, so that microbleeds are as many together; 1 for anything else."""
+    return np.where(truth, microbleeds / max(1, truth.sum()), 1.0)
 
 
 def _knots(name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
