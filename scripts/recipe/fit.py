@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.special import expit
 
 from mbseg_bids import detection, imaging
 from mbseg_bids.detection.candidates.classifier import (
@@ -25,7 +26,7 @@ from mbseg_bids.detection.candidates.classifier import (
 from mbseg_bids.detection.candidates.features import FEATURES
 from mbseg_bids.detection.candidates.network import lesion_log_odds, load_lesion_networks
 from mbseg_bids.detection.network.weights import load_weights, sha256
-from mbseg_bids.learning.candidates.adjust import adjust_second_look
+from mbseg_bids.learning.candidates.adjust import adjust_candidate_classifier, log_odds
 from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
@@ -175,7 +176,7 @@ def fit(
     else:
         usual = table["scan"].map(world_of).to_numpy() != WIDE
         n_usual = sum(part for name, part in fitted.items() if world_of(name) != WIDE)
-        model, out_of_fold = adjust_second_look(before, *rows, **prevalence, usual=(usual, n_usual))
+        model, out_of_fold = adjust_candidate_classifier(before, *rows, **prevalence, usual=(usual, n_usual))
     probability = np.concatenate([out_of_fold, judge(model, unseen)])
     both = pd.concat([table, unseen])
     world = both["scan"].map(world_of).to_numpy()
@@ -196,8 +197,7 @@ def world_of(name: str) -> str:
 
 def judge(model: CandidateClassifier, table: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of each row."""
-    rows = table[list(model.curves)].to_dict("records")
-    return np.array([model.probability({str(n): float(v) for n, v in row.items()}) for row in rows])
+    return expit(log_odds(model, table))
 
 
 def at_thresholds(probability: npt.NDArray, truth: npt.NDArray[np.bool_], n_scans: float) -> dict[str, float]:

@@ -21,7 +21,7 @@ NETWORKS = "neighbourhood"
 ENDS = (-CLIP_LOG_ODDS, CLIP_LOG_ODDS)
 
 
-def adjust_second_look(
+def adjust_candidate_classifier(
     model: CandidateClassifier,
     features: pd.DataFrame,
     is_microbleed: npt.NDArray[np.bool_],

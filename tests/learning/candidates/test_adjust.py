@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mbseg_bids.detection.candidates.classifier import CandidateClassifier, Curve
-from mbseg_bids.learning.candidates.adjust import NETWORKS, adjust_second_look, log_odds
+from mbseg_bids.learning.candidates.adjust import NETWORKS, adjust_candidate_classifier, log_odds
 
 BEFORE = CandidateClassifier(
     -1.0, {"contrast": Curve((0.0, 1.0), (-2.0, 2.0)), NETWORKS: Curve((-4.0, 4.0), (-1.0, 1.0))}
@@ -21,7 +21,7 @@ def scans(rng, n, *, weight, slope, start):
 
 def fitted(features, truth, groups):
     # As many microbleeds a scan as there are: every row counts once.
-    return adjust_second_look(BEFORE, features, truth, groups, lesions_per_scan=truth.sum() / 10, n_scans=10)
+    return adjust_candidate_classifier(BEFORE, features, truth, groups, lesions_per_scan=truth.sum() / 10, n_scans=10)
 
 
 def test_known_weight_slope_and_start_come_back(rng):
@@ -53,7 +53,9 @@ def test_what_was_not_measured_adds_nothing(rng):
 
 def test_fewer_microbleeds_a_scan_make_all_of_them_less_likely(rng):
     features, truth, groups = scans(rng, 4_000, weight=1.0, slope=0.0, start=0.0)
-    rare, _ = adjust_second_look(BEFORE, features, truth, groups, lesions_per_scan=truth.sum() / 100, n_scans=10)
+    rare, _ = adjust_candidate_classifier(
+        BEFORE, features, truth, groups, lesions_per_scan=truth.sum() / 100, n_scans=10
+    )
     usual, _ = fitted(features, truth, groups)
     assert usual.intercept - rare.intercept == pytest.approx(np.log(10), abs=0.4)
 
@@ -63,12 +65,12 @@ def test_what_cannot_be_fitted_is_named(rng):
     numbers = {"lesions_per_scan": 1.0, "n_scans": 5}
     for wrong in (np.ones(50, bool), np.zeros(50, bool)):
         with pytest.raises(ValueError, match="needs microbleeds, mimics"):
-            adjust_second_look(BEFORE, features, wrong, groups, **numbers)
+            adjust_candidate_classifier(BEFORE, features, wrong, groups, **numbers)
     with pytest.raises(ValueError, match="two groups"):
-        adjust_second_look(BEFORE, features, truth, np.zeros(50, int), **numbers)
+        adjust_candidate_classifier(BEFORE, features, truth, np.zeros(50, int), **numbers)
     alone = CandidateClassifier(0.0, {"contrast": BEFORE.curves["contrast"]})
     with pytest.raises(ValueError, match="no networks"):
-        adjust_second_look(alone, features, truth, groups, **numbers)
+        adjust_candidate_classifier(alone, features, truth, groups, **numbers)
 
 
 def test_how_rare_microbleeds_are_comes_from_the_usual_scans(rng):
@@ -77,7 +79,7 @@ def test_how_rare_microbleeds_are_comes_from_the_usual_scans(rng):
     features, truth = pd.concat([usual, hard]), np.concatenate([usual_truth, hard_truth])
     which = np.repeat([True, False], 6_000)
     numbers = {"lesions_per_scan": usual_truth.sum() / 5, "n_scans": 10, "usual": (which, 5.0)}
-    model, out_of_fold = adjust_second_look(BEFORE, features, truth, np.tile(groups, 2), **numbers)
+    model, out_of_fold = adjust_candidate_classifier(BEFORE, features, truth, np.tile(groups, 2), **numbers)
     expected = 1 / (1 + np.exp(-log_odds(model, usual)))
     assert expected.sum() == pytest.approx(usual_truth.sum(), rel=1e-3)
     assert out_of_fold[which].sum() == pytest.approx(usual_truth.sum(), rel=0.02)
