@@ -1,27 +1,29 @@
 """Make the weights that come with mbseg_bids, and the candidate classifier fitted to them, from nothing but label maps.
 
-    python scripts/make_weights.py LABELMAPS WORK --scale gpu --device cuda     # from random weights, on a GPU
+    python scripts/make_weights.py LABELMAPS WORK --scale gpu --device cuda --minutes 9  # from random weights, on a GPU
     python scripts/make_weights.py LABELMAPS WORK --scale cpu --initial FILE    # on from a whole network
     python scripts/make_weights.py LABELMAPS WORK --scale toy --share 0.0002    # try every step
 
 LABELMAPS holds labelmap_01.nii.gz to labelmap_14.nii.gz (FreeSurfer numbers, whole head, 1 mm), for instance those of
 the SynthSeg repository. Simulated scans -> patches -> stage 1 (CSF) -> stage 2 (microbleeds) -> the networks of the
 candidate classifier -> its curves -> results on scans of anatomies that nothing saw -> files of the package. Finished
-steps are kept in WORK and not done again; an interrupted one goes on.
+steps are kept in WORK and not done again; an interrupted one goes on. With --minutes, all steps before the curves are
+done side by side, as much of each as there is time for (recipe/side_by_side.py).
 """
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import torch
-from recipe import candidates, figures, fit, network, real
+from recipe import candidates, figures, fit, network, real, side_by_side
 from recipe.plans import SCALES, make_scan, plans
 
 from mbseg_bids.detection.network.classify import choose_device
 
-STEPS = ("scans", "real", "patches", "network", "neighbourhoods", "candidates", "detect", "look", "test", "ship")
+TRAINING_STEPS = ("scans", "patches", "network", "neighbourhoods", "candidates", "detect")
+STEPS = ("backgrounds", *TRAINING_STEPS, "look", "test", "ship")
 
 
 def main() -> None:
@@ -38,60 +40,66 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path, help="output folder of mbseg-bids on real scans to plant in")
     parser.add_argument("--participants", nargs="+", default=[], help="of these, who may be trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--minutes", type=float, help="time there is for all steps before the classifier's curves")
     parser.add_argument("--jobs", type=int, default=2, help="scans computed side by side")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the workers of training are threads of their own
     for step in args.steps:
+        if args.minutes is not None and step in TRAINING_STEPS:
+            step = "side_by_side" if step == TRAINING_STEPS[0] else None
+        if step is None:
+            continue
         print(f"== {step}", flush=True)
         globals()[f"_{step}"](args)
+
+
+def _backgrounds(args: argparse.Namespace) -> None:
+    if args.backgrounds is not None:
+        real.save_backgrounds(args.work, args.backgrounds, args.participants)
+
+
+def _side_by_side(args: argparse.Namespace) -> None:
+    device = choose_device(args.device)
+    side_by_side.run(args.work, args.labelmaps, SCALES[args.scale], device, args.jobs, args.minutes * 60)
 
 
 def _scans(args: argparse.Namespace) -> None:
     scale = SCALES[args.scale]
     every = list(plans(scale, "train", "look", "val", "test", "free"))
+    planted = list(real.plantings(args.work, scale, "train", "look"))
     with ProcessPoolExecutor(args.jobs) as pool:
         list(pool.map(make_scan, repeat(args.labelmaps), repeat(args.work), every))
-
-
-def _real(args: argparse.Namespace) -> None:
-    if args.backgrounds is not None:
-        real.plant_scans(args.work, args.backgrounds, args.participants, SCALES[args.scale])
+        list(pool.map(real.plant_scan, repeat(args.work), *zip(*planted, strict=True)) if planted else ())
 
 
 def _patches(args: argparse.Namespace) -> None:
     scale = SCALES[args.scale]
-    # Of the test scans, those of one geometry: figures of patches say little, and take long on a CPU.
-    few = [plan for plan in plans(scale, "test") if plan.spacing == scale.geometries[0]]
-    every = [*plans(scale, "train", "val"), *few]
     with ProcessPoolExecutor(args.jobs) as pool:
-        list(pool.map(network.cut_plan, repeat(args.work), every))
-    for scan, number, repetition in real.planted(args.work, "train"):
-        network.cut_patches(args.work, scan, number, repetition)
+        list(pool.map(network.cut_plan, repeat(args.work), plans(scale, "train", "val")))
+        list(pool.map(network.cut_planting, repeat(args.work), real.names(args.work, "train")))
 
 
 def _network(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     if args.initial is not None:
-        rounds = {"tuned": args.initial}
-    else:
-        network.train_csf(args.work, device, args.share)
-        rounds = {"first": args.work / "csf.safetensors", "second": args.work / "first.safetensors"}
-    for name, before in rounds.items():
-        network.train_round(args.work, name, before, device, args.share, SCALES[args.scale])
+        network.train_round(args.work, "tuned", args.initial, device, args.share)
+        return
+    network.train_csf(args.work, device, args.share)
+    for before, name in pairwise(("csf", *side_by_side.ROUNDS)):
+        network.train_round(args.work, name, args.work / f"{before}.safetensors", device, args.share)
 
 
 def trained(args: argparse.Namespace) -> Path:
     """Return the file of the network."""
-    return args.work / ("second.safetensors" if args.initial is None else "tuned.safetensors")
+    return args.work / f"{side_by_side.ROUNDS[-1] if args.initial is None else 'tuned'}.safetensors"
 
 
 def _neighbourhoods(args: argparse.Namespace) -> None:
-    every = list(plans(SCALES[args.scale], "train"))
     with ProcessPoolExecutor(args.jobs) as pool:
-        list(pool.map(candidates.sample_plan, repeat(args.work), repeat(trained(args)), every))
-    for scan, number, repetition in real.planted(args.work, "train"):
-        candidates.sample_scan(args.work, trained(args), scan, scan.name, [number, repetition, 5])
+        list(pool.map(candidates.propose_plan, repeat(args.work), plans(SCALES[args.scale], "train")))
+        list(pool.map(candidates.propose_planting, repeat(args.work), real.names(args.work, "train")))
+    candidates.choose_examples(args.work, trained(args), choose_device(args.device))
 
 
 def _candidates(args: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,86 +12,124 @@ import torch
 
 from mbseg_bids.detection.candidates.classifier import NETWORK_FILE
 from mbseg_bids.detection.candidates.network import LesionNetwork, load_lesion_networks, save_lesion_networks
-from mbseg_bids.detection.network.classify import classifier
+from mbseg_bids.detection.network.resnet import fuse_batch_norms
+from mbseg_bids.detection.network.runtime_pytorch import TorchNetwork, fast_precision
 from mbseg_bids.detection.network.weights import load_weights, sha256
-from mbseg_bids.learning.candidates.neighbourhood_set import cut_neighbourhoods, load_neighbourhoods
+from mbseg_bids.learning.candidates.neighbourhood_set import choose, load_neighbourhoods, load_proposals, propose
 from mbseg_bids.learning.candidates.network import LesionNetworkSettings, train_lesion_network
-from mbseg_bids.learning.examples.labelled_scan import LabelledScan
-from recipe.plans import SETTINGS, ScanPlan, read_scan
-from recipe.real import plant_again
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
+from recipe.plans import MAKING, SETTINGS, ScanPlan, move_in, read_scan
+from recipe.real import numbers, plant_again
 
-FOLDER = "neighbourhoods"
+FOLDER, PROPOSED = "neighbourhoods", "proposals"
 PLANTED_AGAIN = 3
 """Times that further microbleeds are planted in each simulated training scan."""
 FRESH = LesionNetworkSettings(epochs=7)
 TUNED = LesionNetworkSettings(epochs=4, learning_rate=6e-4)
 """From random weights; on from trained ones."""
+ON_A_GPU = {"batch_size": 768, "learning_rate": 3e-3, "epochs": 18.0}
+"""From random weights, where a large batch takes no longer than a small one."""
 MEMBERS = (0, 1, 2, 3)
 """Seeds of the networks that answer together."""
 KEPT = 2
 """So many of the networks to go on from stay in the ensemble beside as many that went on: those saw more scans, these
 wider ones, and the mean of both ranks candidates of either kind as well as the better one."""
+ASKED_AT_ONCE = 512
 
 
-def sample_scan(work: Path, network: Path, scan: LabelledScan, name: str, seed: list[int]) -> None:
-    """Cut the examples of a scan, the hard ones as the first network answers, unless they are there."""
-    path = work / FOLDER / f"{name}.npz"
-    if path.is_file():
+def propose_scan(work: Path, scan: LabelledScan, name: str, seed: list[int]) -> None:
+    """Cut what may become examples out of a scan, unless it is there."""
+    path = work / PROPOSED / f"{name}.npz"
+    if path.is_file() or (work / FOLDER / path.name).is_file():
         return
-    case = scan.as_case()
-    ask = classifier(*load_weights(network), case.stack)
-    examples = cut_neighbourhoods(case, ask, np.random.default_rng(seed), SETTINGS)
-    examples.save(path)
-    print(name, int(examples.is_microbleed.sum()), "microbleeds,", len(examples), "examples", flush=True)
+    made = work / MAKING / f"proposals_{path.name}"
+    propose(scan.as_case(), np.random.default_rng(seed), SETTINGS).save(made)
+    path.parent.mkdir(exist_ok=True)
+    made.replace(path)
 
 
-def sample_plan(work: Path, network: Path, plan: ScanPlan) -> None:
-    """:func:`sample_scan` of a simulated scan, and of the same with further microbleeds planted in it."""
-    torch.set_num_threads(1)
+def propose_plan(work: Path, plan: ScanPlan) -> None:
+    """:func:`propose_scan` of a simulated scan, and of the same with further microbleeds planted in it."""
     scan = read_scan(work, plan)
-    sample_scan(work, network, scan, plan.name, [plan.anatomy, plan.seed, 5])
+    propose_scan(work, scan, plan.name, [plan.anatomy, plan.seed, 5])
     for repetition in range(PLANTED_AGAIN):
-        name, seed = f"{plan.name}_{repetition}", [plan.anatomy, plan.seed, 5, repetition]
-        if not (work / FOLDER / f"{name}.npz").is_file():
-            planted = plant_again(scan, np.random.default_rng([*seed, 1]))
-            sample_scan(work, network, planted, name, seed)
+        seed = [plan.anatomy, plan.seed, 5, repetition]
+        propose_scan(work, plant_again(scan, np.random.default_rng([*seed, 1])), f"{plan.name}_{repetition}", seed)
+
+
+def propose_planting(work: Path, name: str) -> None:
+    """:func:`propose_scan` of a scan with planted microbleeds."""
+    propose_scan(work, load_scan(work / "scans" / f"{name}.npz"), name, [*numbers(name), 5])
+
+
+def choose_examples(work: Path, network: Path, device: torch.device) -> None:
+    """Ask the first network about all that was proposed; keep the examples, and forget the rest."""
+    model, metadata = load_weights(network)
+    ask = TorchNetwork(
+        fuse_batch_norms(model),
+        input_size=metadata.input_size,
+        device=device,
+        precision=fast_precision(device) or "float32",
+    )
+    for path in sorted((work / PROPOSED).glob("*.npz")):
+        proposals = load_proposals(path)
+        batches = torch.from_numpy(proposals.patches).split(ASKED_AT_ONCE)
+        found = [ask(batch.to(device).float() / 255).cpu() for batch in batches]
+        rng = np.random.default_rng(list(path.stem.encode()))
+        made = work / MAKING / path.name
+        choose(proposals, torch.cat(found).numpy(), rng).save(made)
+        move_in(made, work / FOLDER)
+        path.unlink()
 
 
 def train(work: Path, initial: Path | None, device: torch.device, share: float) -> None:
-    """Train the members, put them together, and write what they were trained with.
+    """Train the members one after the other and put them together, unless that was done."""
+    if (work / NETWORK_FILE).is_file():
+        return
+    for seed in MEMBERS[:KEPT] if initial else MEMBERS:
+        train_member(work, seed, initial, device, share)
+    put_together(work, initial)
 
-    ``initial`` holds at least :data:`KEPT` networks to go on from, which stay members; ``share`` of the epochs.
-    """
-    path = work / NETWORK_FILE
-    if path.is_file():
+
+def train_member(work: Path, seed: int, initial: Path | None, device: torch.device, share: float) -> None:
+    """Train one of the networks; ``initial`` holds those to go on from, ``share`` is of the epochs."""
+    own = member_file(work, seed)
+    if own.is_file():
         return
     settings = TUNED if initial else FRESH
-    settings = replace(settings, epochs=settings.epochs * share)
-    before = list(load_lesion_networks(initial, sha256(initial)).members)[:KEPT] if initial else []
-    seeds = MEMBERS[: len(before)] if before else MEMBERS
+    if not initial and device.type == "cuda":
+        settings = replace(settings, **ON_A_GPU)
+    settings = replace(settings, epochs=settings.epochs * share, seed=seed)
     scans = sorted((work / FOLDER).glob("*.npz"))
     examples = load_neighbourhoods(scans)
-    members, losses = [], []
-    for seed in seeds:
-        own = work / f"{path.stem}-{seed}.safetensors"
-        log: list[dict[str, float]] = []
-        if own.is_file():
-            facts = read_facts(own)
-            members.append(load_lesion_networks(own, facts["sha256"]).members[0])
-        else:
-            start = deepcopy(before[seed]) if before else None  # training changes it in place
-            member = train_lesion_network(
-                *(examples, replace(settings, seed=seed), partial(_report, seed, log)), initial=start, device=device
-            )
-            write_facts(own, {"sha256": save_lesion_networks(own, [member]), "loss": log})
-            members.append(member)
-            facts = {"loss": log}
-        losses.append(facts["loss"][-1] if facts["loss"] else {})
-    about = {"settings": asdict(settings), "scans": len(scans), "examples": len(examples), "members": list(seeds)}
-    about |= {"microbleeds": int(examples.is_microbleed.sum()), "loss": losses}
+    log: list[dict[str, float]] = []
+    start = _members(initial)[seed] if initial else None
+    member = train_lesion_network(examples, settings, partial(_report, seed, log), initial=start, device=device)
+    about = {"settings": asdict(settings), "scans": len(scans), "examples": len(examples)}
+    about |= {"microbleeds": int(examples.is_microbleed.sum()), "loss": log}
+    write_facts(own, about | {"sha256": save_lesion_networks(own, [member])})
+
+
+def put_together(work: Path, initial: Path | None) -> None:
+    """Write all members as one file, and what they were trained with; of ``initial``, :data:`KEPT` stay members."""
+    before = _members(initial)[:KEPT] if initial else []
+    seeds = MEMBERS[:KEPT] if initial else MEMBERS
+    facts = [read_facts(member_file(work, seed)) for seed in seeds]
+    members = [_members(member_file(work, seed))[0] for seed in seeds]
+    about: dict[str, Any] = {key: facts[0][key] for key in ("settings", "scans", "examples", "microbleeds")}
+    about |= {"members": list(seeds), "loss": [own["loss"][-1] if own["loss"] else {} for own in facts]}
     about |= {"before": sha256(initial) if initial else "", "kept": len(before)}
-    about["sha256"] = save_lesion_networks(path, [*before, *members])
-    write_facts(path, about)
+    about["sha256"] = save_lesion_networks(work / NETWORK_FILE, [*before, *members])
+    write_facts(work / NETWORK_FILE, about)
+
+
+def member_file(work: Path, seed: int) -> Path:
+    """Return the file of one of the networks."""
+    return work / f"{Path(NETWORK_FILE).stem}-{seed}.safetensors"
+
+
+def _members(path: Path) -> list[LesionNetwork]:
+    return list(load_lesion_networks(path, sha256(path)).members)
 
 
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:

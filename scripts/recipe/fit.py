@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache, partial
 from itertools import repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_ca
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe.candidates import read_facts
-from recipe.plans import FIRST_NARROW, SETTINGS
+from recipe.plans import FIRST_NARROW, MAKING, SETTINGS, move_in
 
 LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
@@ -48,7 +49,7 @@ CURVES_ALONE = "second-look-without-network.json"
 """The candidate classifier fitted without the feature that its network gives, to see what that is worth."""
 
 
-def detect(network: Path, work: Path, name: str) -> None:
+def detect(network: Path, work: Path, name: str, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
     """Ask the trained network about one scan, unless that was done."""
     torch.set_num_threads(1)
     path = work / "probability" / f"{name}.npz"
@@ -59,9 +60,11 @@ def detect(network: Path, work: Path, name: str) -> None:
     case = scan.as_case()
     if name.split("_")[0] in ("look", "val", "real"):
         case = replace(case, brain=case.brain & slab(scan))
-    probability = probability_map(model, metadata, case, SETTINGS)
-    path.parent.mkdir(exist_ok=True)
-    np.savez_compressed(path, probability=probability.astype(np.float16))
+    probability = probability_map(model, metadata, case, SETTINGS, device=device)
+    making = work / MAKING / path.name
+    making.parent.mkdir(exist_ok=True)
+    np.savez_compressed(making, probability=probability.astype(np.float16))
+    move_in(making, path.parent)
     print(name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
 
 

@@ -1,5 +1,6 @@
 """The network of the first pass: patches, the stage of CSF, the stages of microbleeds."""
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from mbseg_bids.detection.network.resnet import build_network, identity_blocks
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights, save_weights
-from mbseg_bids.learning.examples.labelled_scan import LabelledScan
+from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, concatenate, load_patch_set
 from mbseg_bids.learning.examples.rotation import Augmentation
 from mbseg_bids.learning.examples.sampling import MicrobleedCounts
@@ -25,9 +26,10 @@ from mbseg_bids.learning.stages.stage import (
     with_false_positives,
 )
 from mbseg_bids.learning.training.trainer import TrainingSettings
-from recipe.plans import TRAINING, VALIDATION, Scale, ScanPlan, plans, read_scan
+from recipe.plans import MAKING, TRAINING, VALIDATION, ScanPlan, move_in, read_scan
+from recipe.real import numbers
 
-NAME = "mbseg-simulated-3"
+NAME = "mbseg-simulated-4"
 INPUT_SIZE = 64
 """Side of the network's input; the paper's 224 shows the same 28 mm and takes more than ten times as long."""
 
@@ -89,10 +91,12 @@ class Round:
 CSF_PATCHES, CSF_RATE = 280_000, 1.2e-3
 ROUNDS = {
     "first": Round(1_800_000, 1.2e-3, 21),
-    "second": Round(900_000, 6e-4, 22, false_positive=0.22, pool=100_000),
+    "second": Round(1_800_000, 8e-4, 22, false_positive=0.22, pool=100_000),
+    "third": Round(1_800_000, 4e-4, 24, false_positive=0.22, pool=150_000),
     "tuned": Round(76_800, 5e-4, 23),
 }
-"""``first`` and ``second`` from random weights; ``tuned``: on from a whole network, where there is no GPU."""
+"""``first`` to ``third`` from random weights, each on the scans there are by then; ``tuned``: on from a whole network,
+where there is no GPU."""
 
 VALIDATION_PATCHES = {"lesion": 240, "background": 60, "candidate": 240, "mimic": 240, "surround": 60}
 
@@ -102,7 +106,9 @@ def cut_patches(work: Path, scan: LabelledScan, participant: int, seed: int) -> 
     if patch_file(work, scan.name, "microbleed").is_file():
         return
     rng = np.random.default_rng([participant, seed, 3])
-    cut_case(scan.as_case(), participant, rng, counts=COUNTS, n_tissue=700).save(work / "sets", scan.name)
+    cut_case(scan.as_case(), participant, rng, counts=COUNTS, n_tissue=700).save(work / MAKING, scan.name)
+    for stage in ("csf", "microbleed"):
+        move_in(work / MAKING / f"{scan.name}_{stage}.npz", work / "sets")
 
 
 def cut_plan(work: Path, plan: ScanPlan) -> None:
@@ -110,17 +116,33 @@ def cut_plan(work: Path, plan: ScanPlan) -> None:
     cut_patches(work, read_scan(work, plan), plan.anatomy, plan.seed)
 
 
+def cut_planting(work: Path, name: str) -> None:
+    """:func:`cut_patches` of a scan with planted microbleeds."""
+    cut_patches(work, load_scan(work / "scans" / f"{name}.npz"), *numbers(name))
+
+
 def patch_file(work: Path, name: str, stage: str) -> Path:
     """Return the file with the patches of a scan."""
     return work / "sets" / f"{name}_{stage}.npz"
 
 
-def patch_sets(work: Path, stage: str, part: str, anatomies: Collection[int]) -> PatchSet:
-    """Read the patches of a part, of these anatomies and, for ``train``, of real backgrounds."""
-    paths = [path for a in anatomies for path in sorted((work / "sets").glob(f"{part}_{a:02d}_*_{stage}.npz"))]
-    if part == "train":
-        paths += sorted((work / "sets").glob(f"real_*_{stage}.npz"))
-    return concatenate([load_patch_set(path) for path in paths])
+def patch_sets(work: Path, stage: str, names: Collection[str]) -> PatchSet:
+    """Read the patches of scans."""
+    return concatenate([load_patch_set(patch_file(work, name, stage)) for name in names])
+
+
+def scans_for(work: Path, round_: str) -> list[str]:
+    """Return the training scans of a stage or round: those there are when it begins, the same when it is resumed."""
+    stored = work / f"{round_}.scans.json"
+    if not stored.is_file():
+        names = [path.stem.removesuffix("_microbleed") for path in sorted((work / "sets").glob("*_microbleed.npz"))]
+        stored.write_text(json.dumps([name for name in names if name.startswith(("train", "real"))]))
+    return json.loads(stored.read_text(encoding="utf-8"))
+
+
+def validation_scans(work: Path) -> list[str]:
+    """Return the scans whose patches the training is looked at with."""
+    return [path.stem.removesuffix("_microbleed") for path in sorted((work / "sets").glob("val_*_microbleed.npz"))]
 
 
 def few(patches: PatchSet, counts: Mapping[str, int]) -> PatchSet:
@@ -136,8 +158,8 @@ def train_csf(work: Path, device: torch.device, share: float) -> None:
     if path.is_file():
         return
     settings = _settings(CSF, device, round(CSF_PATCHES * share), CSF_RATE, seed=1)
-    patches = patch_sets(work, "csf", "train", TRAINING)
-    validation = few(patch_sets(work, "csf", "val", VALIDATION), {"csf": 300, "tissue": 300})
+    patches = patch_sets(work, "csf", [name for name in scans_for(work, "csf") if name.startswith("train")])
+    validation = few(patch_sets(work, "csf", validation_scans(work)), {"csf": 300, "tissue": 300})
     model, scores, _ = train_stage(
         Sets(patches, validation, validation),
         *(settings, work / "csf"),
@@ -150,8 +172,8 @@ def train_csf(work: Path, device: torch.device, share: float) -> None:
     save_weights(path, model.cpu(), metadata)
 
 
-def train_round(work: Path, name: str, before: Path, device: torch.device, share: float, scale: Scale) -> None:
-    """One round of stage 2, on from the weights in a file."""
+def train_round(work: Path, name: str, before: Path, device: torch.device, share: float) -> None:
+    """One round of stage 2, on from the weights in a file; ``share`` of the patches that are shown for good."""
     path = work / f"{name}.safetensors"
     if path.is_file():
         return
@@ -160,12 +182,13 @@ def train_round(work: Path, name: str, before: Path, device: torch.device, share
     recipe, keep = ROUNDS[name], metadata.task == "microbleed"
     settings = _settings(MICROBLEED, device, round(recipe.patches * share), recipe.learning_rate, recipe.seed)
     settings = replace(settings, fixed_statistics=recipe.fixed_statistics)
-    training = patch_sets(work, "microbleed", "train", TRAINING)
+    names = scans_for(work, name)
+    training = patch_sets(work, "microbleed", names)
     if recipe.pool:
         training, found = search_false_positives(work, model, training, settings, round(recipe.pool * share), device)
         print(f"{name}: {found} false positives", flush=True)
         settings = with_false_positives(settings, recipe.false_positive if found else 0.0)
-    validation = few(patch_sets(work, "microbleed", "val", VALIDATION), VALIDATION_PATCHES)
+    validation = few(patch_sets(work, "microbleed", validation_scans(work)), VALIDATION_PATCHES)
     sets = Sets(training, validation, validation)
     options = {"initial": model, "keep_last_layer": keep, "device": device, "resume": True}
     model, scores, _ = train_stage(sets, settings, work / name, **options)
@@ -177,8 +200,9 @@ def train_round(work: Path, name: str, before: Path, device: torch.device, share
     facts = {
         "rounds": history,
         "patches": {kind: int((training.kinds == number).sum()) for kind, number in KINDS.items()},
-        "scans": sum(1 for _ in plans(scale, "train")),
-        "real_backgrounds": sorted({p.name.split("_")[1] for p in (work / "sets").glob("real_*_microbleed.npz")}),
+        "scans": sum(name.startswith("train") for name in names),
+        "real_backgrounds": sorted({name.split("_")[1] for name in names if name.startswith("real")}),
+        "planted_scans": sum(name.startswith("real") for name in names),
         "anatomies": {"training": list(TRAINING), "validation": list(VALIDATION), "test": [12, 13, 14]},
         "blocks": f"{n_learned} of its 16 blocks learned",
     }

@@ -35,6 +35,9 @@ EVEN_SHARES[BRAINSTEM] = 0.07
 SETTINGS = DetectionSettings()
 """Of detection, in every step of the recipe."""
 
+MAKING = "making"
+"""Folder of what is being written: a file elsewhere is whole, whoever looks for it meanwhile."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -69,7 +72,7 @@ class Scale:
 SCALES = {
     "toy": Scale(1, 1, 1, 1, 1, TRAINING[:2], VALIDATION[:1], TEST[:1], GEOMETRIES[-1:]),
     "cpu": Scale(5, 2, 2, 2, 2, geometries=GEOMETRIES[1:]),
-    "gpu": Scale(45, 5, 5, 8, 3),
+    "gpu": Scale(45, 4, 4, 16, 3),
 }
 """By the name of what computes; ``toy`` tries every step in minutes and is worth nothing else."""
 
@@ -172,8 +175,14 @@ def make_scan(labelmaps: Path, work: Path, plan: ScanPlan) -> None:
             flip_angle=float(rng.uniform(10, 20) if three_d else rng.uniform(15, 30)),
         )
     case, _ = simulate(labelmap(labelmaps, plan.anatomy), plan.anatomy, plan.seed, **options)
-    save_scan(work / "scans", from_case(case, plan.name))
+    move_in(save_scan(work / MAKING, from_case(case, plan.name)), work / "scans")
     print(plan.name, case.lesions.max(), "visible microbleeds", flush=True)
+
+
+def move_in(path: Path, folder: Path) -> Path:
+    """Move a file that is whole to its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return path.replace(folder / path.name)
 
 
 def read_scan(work: Path, plan: ScanPlan) -> LabelledScan:

@@ -21,7 +21,7 @@ from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.mimics import IGNORED_MIMICS
 from mbseg_bids.simulation.rendering import render
 from recipe.output_scans import scans
-from recipe.plans import SETTINGS, Scale
+from recipe.plans import MAKING, SETTINGS, Scale, move_in
 
 FIRST = 101
 """Number of the first real background among the anatomies."""
@@ -41,19 +41,42 @@ class Background:
     regions: npt.NDArray[np.int32]
 
 
-def plant_scans(work: Path, output_dir: Path, participants: list[str], scale: Scale) -> None:
-    """Plant microbleeds in the sessions of some participants of an output folder; write the scans."""
-    parts = {"train": range(scale.planted_train), "look": range(FIRST_LOOK, FIRST_LOOK + scale.planted_look)}
+def save_backgrounds(work: Path, output_dir: Path, participants: list[str]) -> None:
+    """Write the sessions of some participants of an output folder as scans without microbleeds, to plant in."""
     chosen = [scan for scan in scans(output_dir) if scan.participant in participants]
     for number, scan in enumerate(chosen, start=FIRST):
         background = read(scan)
-        for part, repetitions in parts.items():
-            for repetition in repetitions:
-                name = f"real_{number}_{part}-{repetition:03d}"
-                if not (work / "scans" / f"{name}.npz").is_file():
-                    made = plant(background, name, np.random.default_rng([number, repetition, 9]))
-                    save_scan(work / "scans", made)
-                    print(name, scan.name, int(made.lesions.max()), "planted", flush=True)
+        case, nothing = background.case, np.zeros(background.case.brain.shape, np.uint8)
+        levels = np.clip(np.rint(case.stack * 2.55), 0, 255).astype(np.uint8)
+        images = {"lesions": nothing, "mimics": nothing, "tissue": case.tissue, "brain": case.brain}
+        grid: dict = {"spacing": case.spacing, "affine": background.grid.affine}
+        made = LabelledScan(f"real_{number}", levels, regions=background.regions.astype(np.uint8), **images, **grid)
+        print(save_scan(work / "backgrounds", made), scan.name, flush=True)
+
+
+def plantings(work: Path, scale: Scale, *parts: str) -> Iterator[tuple[Path, str]]:
+    """Yield the background and the name of every scan with planted microbleeds of some parts."""
+    repetitions = {"train": range(scale.planted_train), "look": range(FIRST_LOOK, FIRST_LOOK + scale.planted_look)}
+    for part in parts:
+        for repetition in repetitions[part]:
+            for background in sorted((work / "backgrounds").glob("real_*.npz")):
+                yield background, f"{background.stem}_{part}-{repetition:03d}"
+
+
+def plant_scan(work: Path, background: Path, name: str) -> None:
+    """Write a scan of :func:`plantings`, unless it is there."""
+    if (work / "scans" / f"{name}.npz").is_file():
+        return
+    scan = load_scan(background)
+    grid = Grid(scan.brain.shape, scan.affine)
+    made = plant(Background(scan.as_case(), grid, scan.regions), name, np.random.default_rng([*numbers(name), 9]))
+    move_in(save_scan(work / MAKING, made), work / "scans")
+    print(name, int(made.lesions.max()), "planted", flush=True)
+
+
+def numbers(name: str) -> tuple[int, int]:
+    """Return the numbers of background and repetition in the name of a scan with planted microbleeds."""
+    return int(name.split("_")[1]), int(name.split("-")[1])
 
 
 def names(work: Path, part: str) -> list[str]:
@@ -64,8 +87,7 @@ def names(work: Path, part: str) -> list[str]:
 def planted(work: Path, part: str) -> Iterator[tuple[LabelledScan, int, int]]:
     """Yield the planted scans of a part, with the numbers of background and repetition."""
     for name in names(work, part):
-        number, repetition = int(name.split("_")[1]), int(name.split("-")[1])
-        yield load_scan(work / "scans" / f"{name}.npz"), number, repetition
+        yield (load_scan(work / "scans" / f"{name}.npz"), *numbers(name))
 
 
 def read(scan: ScanFiles) -> Background:

@@ -12,8 +12,8 @@ from scipy import ndimage
 from mbseg_bids.detection.candidates.neighbourhoods import extract_neighbourhoods
 from mbseg_bids.detection.candidates.network import SIDE
 from mbseg_bids.detection.geometry.components import middle_voxels
+from mbseg_bids.detection.network.patches import extract_patches
 from mbseg_bids.detection.search.mask import search_region
-from mbseg_bids.detection.search.region_growing import Classify
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.learning.examples.patch_set import wide_size
 from mbseg_bids.settings import DetectionSettings
@@ -73,47 +73,107 @@ def load_neighbourhoods(paths: Sequence[Path]) -> NeighbourhoodSet:
     UnreadableDataError
         If one is missing, truncated or something else.
     """
-    parts = []
-    for path in paths:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                parts.append([file[field.name] for field in fields(NeighbourhoodSet)])
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UnreadableDataError(f"cannot read neighbourhoods {path}: {error}", "make them again") from error
+    parts = [_read(path, NeighbourhoodSet) for path in paths]
     return NeighbourhoodSet(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def cut_neighbourhoods(
-    case: Case, ask: Classify, rng: np.random.Generator, settings: DetectionSettings
-) -> NeighbourhoodSet:
-    """Cut examples out of a simulated scan: its microbleeds, and other dark places, most of them hard.
+def _read(path: Path, kind: type) -> list[npt.NDArray]:
+    """Return the arrays of a file, in the order of a dataclass."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return [file[field.name] for field in fields(kind)]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UnreadableDataError(f"cannot read neighbourhoods {path}: {error}", "make them again") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Microbleeds and dark places of one scan, before the first network has said which of these are hard.
+
+    Attributes
+    ----------
+    squares, is_microbleed, slice_spacing
+        As in :class:`NeighbourhoodSet`.
+    patches
+        Shape (N, 3, size, size), uint8: what the first network sees, 0-1 in 255 steps.
+    """
+
+    squares: npt.NDArray[np.uint8]
+    is_microbleed: npt.NDArray[np.bool_]
+    slice_spacing: npt.NDArray[np.float32]
+    patches: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.squares)
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def load_proposals(path: Path) -> Proposals:
+    """Read a file of :meth:`Proposals.save`; raises UnreadableDataError as :func:`load_neighbourhoods` does."""
+    return Proposals(*_read(path, Proposals))
+
+
+def propose(case: Case, rng: np.random.Generator, settings: DetectionSettings, *, patch_size: int = 28) -> Proposals:
+    """Cut microbleeds and dark places out of a scan of known truth.
 
     Parameters
     ----------
     case
         The scan.
-    ask
-        From voxels (N, 3) to the probabilities (N,) of the first network.
     rng
-        Draws which places are asked about and which easy ones are kept.
+        Draws which dark places.
     settings
         Where a run would search.
+    patch_size
+        Side of the first network's patch, voxels.
     """
-    microbleeds = _microbleeds(case)
-    others = _dark_places(case, rng, settings)
-    probability = ask(others)
-    hard = np.flatnonzero(probability > HARD)
-    hard = hard[np.argsort(-probability[hard])][:N_HARD]
-    easy = rng.permutation(np.flatnonzero(probability <= HARD))[:N_EASY]
-    kept = np.concatenate([hard, easy])
-    voxels = np.concatenate([microbleeds, others[kept]])
+    microbleeds, others = example_voxels(case, rng, settings)
+    voxels = np.concatenate([microbleeds, others])
     squares = extract_neighbourhoods(case.stack, voxels, case.spacing[2], WIDE)
-    return NeighbourhoodSet(
+    patches = extract_patches(case.stack, voxels, patch_size)
+    return Proposals(
         np.rint(squares * 255).astype(np.uint8),
         np.arange(len(voxels)) < len(microbleeds),
-        np.concatenate([ask(microbleeds), probability[kept]]).astype(np.float32),
         np.full(len(voxels), case.spacing[2], np.float32),
+        np.rint(patches * 255).astype(np.uint8),
     )
+
+
+def choose(proposals: Proposals, probability: npt.NDArray[np.floating], rng: np.random.Generator) -> NeighbourhoodSet:
+    """Return the examples of a scan: its microbleeds, the dark places that are hardest, and some of the others.
+
+    Parameters
+    ----------
+    proposals
+        Of :func:`propose`.
+    probability
+        Shape (N,): of the first network, for each.
+    rng
+        Draws which easy places are kept.
+    """
+    others = np.flatnonzero(~proposals.is_microbleed)
+    hard = others[probability[others] > HARD]
+    hard = hard[np.argsort(-probability[hard], kind="stable")][:N_HARD]
+    easy = rng.permutation(others[probability[others] <= HARD])[:N_EASY]
+    kept = np.concatenate([np.flatnonzero(proposals.is_microbleed), hard, easy])
+    return NeighbourhoodSet(
+        proposals.squares[kept],
+        proposals.is_microbleed[kept],
+        np.asarray(probability[kept], np.float32),
+        proposals.slice_spacing[kept],
+    )
+
+
+def example_voxels(
+    case: Case, rng: np.random.Generator, settings: DetectionSettings
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the middles of a scan's microbleeds (N, 3), and dark places apart from them (M, 3)."""
+    return _microbleeds(case), _dark_places(case, rng, settings)
 
 
 def _microbleeds(case: Case) -> npt.NDArray[np.int64]:

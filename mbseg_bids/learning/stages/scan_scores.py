@@ -1,6 +1,7 @@
 """How a network does on whole simulated scans: every step of detection, lesion by lesion against the truth."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ def probability_map(
     threshold: float | None = None,
     batch_size: int | None = None,
     n_workers: int = 1,
+    device: Literal["auto", "cpu", "cuda"] = "cpu",
 ) -> npt.NDArray[np.float32]:
     """Return the probability of each voxel as a run of the BIDS App would.
 
@@ -56,7 +58,7 @@ def probability_map(
     threshold
         Smallest probability that the search follows outwards: the smallest at which the map will be used; None: as a
         run does.
-    batch_size, n_workers
+    batch_size, n_workers, device
         As in :func:`mbseg_bids.detection.network.classify.classify_voxels`.
 
     Returns
@@ -65,8 +67,9 @@ def probability_map(
     """
     mask, seeds = search_region(case.stack[0], case.brain, case.tissue, case.spacing, settings)
     followed = settings.followed if threshold is None else threshold
-    options = {"batch_size": batch_size, "device": "cpu", "n_workers": n_workers, "exact_from": followed}
-    return grow_from_seeds(mask, seeds, classifier(model, metadata, case.stack, **options), followed)[0]
+    options = {"batch_size": batch_size, "n_workers": n_workers, "exact_from": followed}
+    ask = classifier(model, metadata, case.stack, device=device, **options)
+    return grow_from_seeds(mask, seeds, ask, followed)[0]
 
 
 def score_scan(

@@ -10,11 +10,18 @@ from mbseg_bids.detection.candidates.neighbourhoods import HEIGHTS_MM, N_CHANNEL
 from mbseg_bids.detection.candidates.network import SIDE
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.learning.candidates.neighbourhood_set import (
+    HARD,
+    N_EASY,
+    N_HARD,
     SMALLEST_MM3,
     WIDE,
     NeighbourhoodSet,
-    cut_neighbourhoods,
+    Proposals,
+    choose,
+    example_voxels,
     load_neighbourhoods,
+    load_proposals,
+    propose,
 )
 from mbseg_bids.learning.candidates.network import LesionNetworkSettings, _across, train_lesion_network, vary
 from mbseg_bids.settings import DetectionSettings
@@ -91,23 +98,37 @@ def test_variation_keeps_contrasts_apart_and_heights_in_order():
     assert 1 <= missing.sum() <= 20  # T2w is left out of one in five
 
 
-def test_examples_of_a_scan(make_scan):
+def test_proposals_are_microbleeds_and_dark_places_apart_from_them(make_scan, tmp_path):
     case = make_scan().as_case()
-    asked = []
-
-    def ask(voxels):
-        asked.append(voxels)
-        return (voxels[:, 0] % 10 / 10).astype(np.float32)
-
-    examples = cut_neighbourhoods(case, ask, np.random.default_rng(0), DetectionSettings())
+    proposals = propose(case, np.random.default_rng(0), DetectionSettings())
     volumes = np.bincount(case.lesions.ravel())[1:] * np.prod(case.spacing)
-    assert examples.is_microbleed.sum() == (volumes >= SMALLEST_MM3).sum() > 0
-    others, microbleeds = asked
+    assert proposals.is_microbleed.sum() == (volumes >= SMALLEST_MM3).sum() > 0
+    microbleeds, others = example_voxels(case, np.random.default_rng(0), DetectionSettings())
+    assert len(proposals) == len(microbleeds) + len(others)
     assert not case.lesions[tuple(others.T)].any()
     assert case.lesions[tuple(microbleeds.T)].all()
-    middle = examples.squares[:, MIDDLE, WIDE // 2, WIDE // 2] / 255 * 100
-    np.testing.assert_allclose(middle[: len(microbleeds)], case.stack[0][tuple(microbleeds.T)].clip(0, 100), atol=0.25)
-    assert math.isclose(float(examples.slice_spacing[0]), case.spacing[2], rel_tol=1e-6)
+    darkness = case.stack[0][tuple(np.concatenate([microbleeds, others]).T)].clip(0, 100)
+    np.testing.assert_allclose(proposals.squares[:, MIDDLE, WIDE // 2, WIDE // 2] / 2.55, darkness, atol=0.25)
+    np.testing.assert_allclose(proposals.patches[:, 0, 14, 14] / 2.55, darkness, atol=0.25)
+    assert math.isclose(float(proposals.slice_spacing[0]), case.spacing[2], rel_tol=1e-6)
+    proposals.save(tmp_path / "proposals.npz")
+    np.testing.assert_array_equal(load_proposals(tmp_path / "proposals.npz").patches, proposals.patches)
+
+
+def test_microbleeds_the_hardest_places_and_few_easy_ones_become_examples():
+    n = 3 + N_HARD + 20 + N_EASY + 30
+    is_microbleed = np.arange(n) < 3
+    probability = np.concatenate([[0.0, 0.9, 0.01], np.linspace(0.9, 0.06, N_HARD + 20), np.full(N_EASY + 30, 0.01)])
+    squares = np.arange(n)[:, None, None, None].astype(np.uint8)
+    proposals = Proposals(squares, is_microbleed, np.ones(n, np.float32), squares)
+    shuffled = np.random.default_rng(1).permutation(n)
+    mixed = Proposals(*(getattr(proposals, name)[shuffled] for name in vars(proposals)))
+    examples = choose(mixed, probability[shuffled], np.random.default_rng(2))
+    assert examples.is_microbleed.sum() == 3
+    assert len(examples) == 3 + N_HARD + N_EASY
+    kept = np.sort(examples.first_probability[~examples.is_microbleed])[::-1]
+    np.testing.assert_allclose(kept[:N_HARD], probability[3 : 3 + N_HARD], rtol=1e-6)
+    assert (kept[N_HARD:] < HARD).all()
 
 
 def test_a_set_survives_its_file_and_a_short_one_is_refused(tmp_path):
