@@ -57,6 +57,12 @@ def propose_plan(work: Path, plan: ScanPlan) -> None:
         propose_scan(work, plant_again(scan, np.random.default_rng([*seed, 1])), f"{plan.name}_{repetition}", seed)
 
 
+def is_proposed(work: Path, plan: ScanPlan) -> bool:
+    """Return whether :func:`propose_plan` has done all of a scan."""
+    last = f"{plan.name}_{PLANTED_AGAIN - 1}.npz"
+    return any((work / folder / last).is_file() for folder in (PROPOSED, FOLDER))
+
+
 def propose_planting(work: Path, name: str) -> None:
     """:func:`propose_scan` of a scan with planted microbleeds."""
     propose_scan(work, load_scan(work / "scans" / f"{name}.npz"), name, [*numbers(name), 5])

@@ -126,7 +126,7 @@ def _train_members(work: Path, device: torch.device, start: float) -> None:
 
 def _make_examples(labelmaps: Path, work: Path, plan: ScanPlan, until: float) -> None:
     torch.set_num_threads(1)
-    if time.time() > until:
+    if time.time() > until or candidates.is_proposed(work, plan):
         return
     make_scan(labelmaps, work, plan)
     network.cut_plan(work, plan)
@@ -137,11 +137,11 @@ def _make_examples(labelmaps: Path, work: Path, plan: ScanPlan, until: float) ->
 
 def _plant_examples(work: Path, background: Path, name: str, until: float) -> None:
     torch.set_num_threads(1)
-    if time.time() > until:
+    if time.time() > until or network.patch_file(work, name, "microbleed").is_file():
         return
     real.plant_scan(work, background, name)
-    network.cut_planting(work, name)
     candidates.propose_planting(work, name)
+    network.cut_planting(work, name)
     (work / "scans" / f"{name}.npz").unlink()
 
 
