@@ -117,12 +117,20 @@ def _detect(args: argparse.Namespace) -> None:
         list(pool.map(fit.detect, repeat(trained(args)), repeat(args.work), names))
 
 
+def _asked(args: argparse.Namespace, *parts: str) -> list[str]:
+    """Return the scans of some parts that the network was asked about: not all, where time was short."""
+    names = _names(args, *parts)
+    asked = [name for name in names if fit.probability_file(args.work, name).is_file()]
+    print(len(asked), "of", len(names), "scans of", *parts, flush=True)
+    return asked
+
+
 def _look(args: argparse.Namespace) -> None:
-    fit.look(args.work, _names(args, "look"), _names(args, "val"), network.NAME, args.jobs, args.initial_curves)
+    fit.look(args.work, _asked(args, "look"), _asked(args, "val"), network.NAME, args.jobs, args.initial_curves)
 
 
 def _test(args: argparse.Namespace) -> None:
-    figures.test(args.work, _names(args, "test", "free"), args.jobs)
+    figures.test(args.work, _asked(args, "test", "free"), args.jobs)
 
 
 def _ship(args: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ CURVES_ALONE = "second-look-without-network.json"
 def detect(network: Path, work: Path, name: str, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
     """Ask the trained network about one scan, unless that was done."""
     torch.set_num_threads(1)
-    path = work / "probability" / f"{name}.npz"
+    path = probability_file(work, name)
     if path.is_file():
         return
     model, metadata = load_weights(network)
@@ -66,6 +66,11 @@ def detect(network: Path, work: Path, name: str, device: Literal["auto", "cpu", 
     np.savez_compressed(making, probability=probability.astype(np.float16))
     move_in(making, path.parent)
     print(name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
+
+
+def probability_file(work: Path, name: str) -> Path:
+    """Return the file of what the network answered about a scan."""
+    return work / "probability" / f"{name}.npz"
 
 
 def slab(scan: LabelledScan) -> npt.NDArray[np.bool_]:
@@ -87,7 +92,7 @@ def share(work: Path, name: str) -> float:
 
 def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
     """Return a scan and its probabilities."""
-    with np.load(work / "probability" / f"{name}.npz", allow_pickle=False) as file:
+    with np.load(probability_file(work, name), allow_pickle=False) as file:
         return load_scan(work / "scans" / f"{name}.npz"), file["probability"].astype(np.float32)
 
 
