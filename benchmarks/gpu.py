@@ -6,8 +6,8 @@ the others, and is written at once.
     python -m benchmarks.gpu --out DIR [--labelmaps FOLDER] [--weights default] [--sections matrix network ...]
 
 ``--device cpu --toy`` tries the same code, at sizes that say nothing about speed. A scan is simulated meanwhile, in a
-process of its own, for the section ``scan``. "network" is the fused ResNet-50, all 16 blocks, in half precision on inputs
-that lie on the card; "product" is :class:`Classifier` from voxels to probabilities.
+process of its own, for the section ``scan``. "network" is the fused ResNet-50, all 16 blocks, in half precision on
+inputs that lie on the card; "product" is :class:`Classifier` from voxels to probabilities.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from mbseg_bids.detection.network.resnet import fuse_batch_norms
 from mbseg_bids.detection.network.runtime_pytorch import TorchNetwork, exact_convolutions
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights
 from mbseg_bids.settings import DetectionSettings
+from mbseg_bids.simulation.case import Case
 
 SECTIONS = {"matrix": 12, "network": 30, "product": 30, "training": 18, "difference": 12, "scan": 45}
 """Most seconds of each."""
@@ -103,8 +104,8 @@ def half(device: torch.device) -> str:
 def matrix_section(record: Record, device: torch.device, sizes: Sizes, _: object, __: object, add: Add) -> None:
     """Measure the matrix product that the network is held against."""
     for dtype in (torch.bfloat16, torch.float16):
-        a, b = (torch.randn(sizes.matrix, sizes.matrix, device=device).to(dtype) for _ in range(2))
-        seconds = seconds_each(device, lambda a=a, b=b: (a @ b, None)[1], sizes.budget)
+        factors = [torch.randn(sizes.matrix, sizes.matrix, device=device).to(dtype) for _ in range(2)]
+        seconds = seconds_each(device, partial(torch.mm, *factors), sizes.budget)
         add({"type": str(dtype), "side": sizes.matrix, "tflops": 2 * sizes.matrix**3 / seconds / 1e12})
 
 
@@ -144,7 +145,7 @@ def network_alone(
         network = TorchNetwork(fused, input_size=size, device=device, precision=half(device))
         ask = runtime_cuda.graphed(network, inputs) if "graph" in switch else network
         found, again = ask(inputs).clone(), ask(inputs).clone()
-        seconds = seconds_each(device, lambda: (ask(inputs), None)[1], budget)
+        seconds = seconds_each(device, lambda: ask(inputs), budget)
     return found, {"per_s": batch / seconds, "same_twice": bool(torch.equal(found, again))}
 
 
@@ -191,7 +192,7 @@ def difference_section(
 
 
 def differences(
-    device: torch.device, sizes: Sizes, network: tuple[nn.Module, WeightsMetadata], case: object, name: str
+    device: torch.device, sizes: Sizes, network: tuple[nn.Module, WeightsMetadata], case: Case | None, name: str
 ) -> Row:
     """Return the largest differences of a probability to float32, one a switch."""
     model, metadata = network
@@ -200,7 +201,7 @@ def differences(
     if case is None:
         stack, voxels = rng.uniform(0, 100, (3, 60, 60, 8)).astype(np.float32), rng.integers(0, (60, 60, 8), (n, 3))
     else:
-        stack, voxels = case.stack, deciding_voxels(case, n)  # type: ignore[attr-defined]
+        stack, voxels = case.stack, deciding_voxels(case, n)
     options = {"patch_size": metadata.patch_size, "input_size": metadata.input_size, "device": device.type}
     options |= {"runtime": "pytorch", "batch_size": sizes.batch}
     exact = Classifier(model, stack, **options)(voxels)

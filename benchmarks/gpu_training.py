@@ -18,10 +18,17 @@ from mbseg_bids.learning.training.distributed import ALONE
 from mbseg_bids.learning.training.feeding import DeviceFeed, Fed
 from mbseg_bids.learning.training.trainer import _Run
 
-EVERYTHING = Augmentation(
-    mirror=True, exact=0.5, gain=0.15, noise=0.03, gamma=0.45, blur=0.6, shift=1.0, drop=(0.2, 0.15)
-)
+VARIED = Augmentation(mirror=True, exact=0.5, gain=0.15, noise=0.03, gamma=0.45, blur=0.6, shift=1.0, drop=(0.2, 0.15))
 FRACTIONS = {"lesion": 0.36, "background": 0.05, "candidate": 0.23, "mimic": 0.27, "surround": 0.09}
+EVERYTHING = replace(
+    MICROBLEED_STAGE,
+    fractions=FRACTIONS,
+    augmentation=VARIED,
+    optimiser="adamw",
+    schedule="cosine",
+    warmup=100,
+    precision="bfloat16",
+)
 STEPS = 1_000_000
 
 
@@ -31,18 +38,14 @@ def training_section(
     """Measure feed, network and both together, all augmentation on."""
     patches = synthetic_patches(20_000 if device.type == "cuda" else 200)
     for size in [s for s in sizes.inputs if s < 200]:
-        settings = replace(
-            MICROBLEED_STAGE,
-            **{"input_size": size, "batch_size": sizes.batch, "augmentation": EVERYTHING, "fractions": FRACTIONS},
-            **{"optimiser": "adamw", "schedule": "cosine", "precision": "bfloat16", "warmup": 100},
-        )
+        settings = replace(EVERYTHING, input_size=size, batch_size=sizes.batch)
         work = parts(patches, settings, device)
         for what, one in work.items():
             seconds = seconds_each(device, one, 2 * sizes.budget)
             add({"input": size, "what": what, "per_s": sizes.batch / seconds, "ms": 1e3 * seconds})
 
 
-def parts(patches: PatchSet, settings: TrainingSettings, device: torch.device) -> dict[str, Callable[[], None]]:
+def parts(patches: PatchSet, settings: TrainingSettings, device: torch.device) -> dict[str, Callable[[], object]]:
     """Return the whole of a step, what feeds it, what is drawn for that on the host, and what the network takes."""
     batches = Batches(patches.kinds, settings)
     feed = DeviceFeed(patches, settings, batches, ALONE, device)
@@ -62,8 +65,8 @@ def parts(patches: PatchSet, settings: TrainingSettings, device: torch.device) -
     return {
         "step": step,
         "network alone": network,
-        "feed alone": lambda: (next(fed), None)[1],
-        "drawn on the host": lambda: (feed._draw(next(drawn)), None)[1],
+        "feed alone": lambda: next(fed),
+        "drawn on the host": lambda: feed._draw(next(drawn)),
     }
 
 
