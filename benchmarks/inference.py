@@ -16,7 +16,7 @@ a box of 30 mm about a microbleed.
 import argparse
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,13 @@ def machine() -> str:
     return f"{platform.machine()}, {best}, {torch.get_num_threads()} threads{gpu}"
 
 
-def scans(folder: Path, anatomies: list[int], n_lesions: int) -> Iterator[tuple[str, Case]]:
+def scans(
+    folder: Path, anatomies: list[int], n_lesions: int, spacings: Sequence[tuple[float, float, float]] = SPACINGS
+) -> Iterator[tuple[str, Case]]:
     """Simulate one scan of each anatomy, of one geometry after the other."""
     for n, anatomy in enumerate(anatomies):
         image = nib.load(folder / f"labelmap_{anatomy:02d}.nii.gz")
-        spacing = SPACINGS[n % len(SPACINGS)]
+        spacing = spacings[n % len(spacings)]
         protocol = replace(draw_protocol(np.random.default_rng([anatomy, 7])), spacing=spacing)
         labelmap = Volume(np.asanyarray(image.dataobj), image.affine)
         case, _ = simulate(labelmap, anatomy, 7, n_lesions=n_lesions, protocol=protocol)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from mbseg_bids.detection.network import runtime_cuda
 from mbseg_bids.detection.network.device_patches import DevicePatches
 from mbseg_bids.detection.network.resnet import fuse_batch_norms
 from mbseg_bids.detection.network.runtime_openvino import OpenVinoNetwork
@@ -89,6 +90,7 @@ class Classifier:
         self._n_workers, self._progress = max(1, n_workers), progress
         self._patches: DevicePatches | None = None
         self._networks: dict[str, Compute] = {}
+        self._graphs: dict[str, Compute] = {}
 
     def describe(self) -> dict[str, str]:
         """Return runtime, device and precision as plain values, for a log and for those who read the results."""
@@ -125,6 +127,7 @@ class Classifier:
                 if self.batch_size <= SMALLEST_BATCH:
                     raise TemporaryError(where, "set a smaller --batch-size or --device cpu") from error
             self._networks.clear()
+            self._graphs.clear()
             if self.runtime.device == "cuda":
                 torch.cuda.empty_cache()
             self.batch_size = max(SMALLEST_BATCH, self.batch_size // 2)
@@ -136,14 +139,23 @@ class Classifier:
         # A full batch every time: convolutions of another batch size round differently.
         places = patches.locate(np.concatenate([voxels, np.repeat(voxels[-1:], -n % size, axis=0)]))
         probability = torch.empty(len(places), dtype=torch.float32, device=places.device)
+        on_gpu = self.runtime.device == "cuda"
 
-        def classify(start: int) -> None:
-            probability[start : start + size] = network(patches.gather(places[start : start + size]))
+        def plain(of_batch: torch.Tensor) -> torch.Tensor:
+            return network(patches.gather(of_batch))
 
+        batch: Compute = plain
         starts = range(0, len(places), size)
         with exact_convolutions():
+            if on_gpu and runtime_cuda.GRAPHS and (precision in self._graphs or len(starts) >= runtime_cuda.GRAPH_FROM):
+                if precision not in self._graphs:
+                    self._graphs[precision] = runtime_cuda.graphed(plain, places[:size])
+                batch = self._graphs[precision]
+
+            def classify(start: int) -> None:
+                probability[start : start + size] = batch(places[start : start + size])
+
             # What a GPU is given it works off by itself; the results are fetched when all has been given.
-            on_gpu = self.runtime.device == "cuda"
             for done, _ in enumerate(
                 map(classify, starts) if on_gpu else _in_threads(classify, starts, self._n_workers)
             ):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from mbseg_bids.detection.network import runtime_cuda
 from mbseg_bids.detection.network.resnet import to_network_input
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -43,6 +44,9 @@ class TorchNetwork:
         self._dtype = DTYPES[precision]
         self._input_size = input_size
         self._model = model.to(device) if precision == "float32" else copy.deepcopy(model).to(device, self._dtype)
+        # Float32 stays with convolutions that round as they always did; a network of another kind has no such blocks.
+        if precision == "float16" and runtime_cuda.can_fuse(model, device):
+            self._model = runtime_cuda.FusedResNet(self._model)
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         """Return the probability of output 1 for patches (N, 3, size, size) on the device, shape (N,) float32."""

@@ -184,7 +184,7 @@ def vary_patches(
 
 def _binomial(patches: torch.Tensor) -> torch.Tensor:
     """Filter with (1, 2, 1) x (1, 2, 1) / 16, the edge continued."""
-    weight = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
+    weight = torch.tensor([1.0, 2.0, 1.0]).to(patches.device, non_blocking=True)  # no wait for the device
     kernel = torch.outer(weight, weight)[None, None].repeat(patches.shape[1], 1, 1, 1) / 16
     padded = functional.pad(patches, (1, 1, 1, 1), mode="replicate")
     return functional.conv2d(padded, kernel, groups=patches.shape[1])
@@ -219,8 +219,8 @@ def rotate_patches(
     device, width = source.device, source.shape[-1]
     offsets = torch.arange(size, dtype=torch.float32, device=device) - size // 2
     a, b = torch.meshgrid(offsets, offsets, indexing="ij")
-    angle = torch.from_numpy(np.asarray(angles, np.float32)).to(device)[:, None, None]
-    sign = torch.from_numpy(np.where(mirrored, -1, 1).astype(np.float32)).to(device)[:, None, None]
+    angle = torch.from_numpy(np.asarray(angles, np.float32)).to(device, non_blocking=True)[:, None, None]
+    sign = torch.from_numpy(np.where(mirrored, -1, 1).astype(np.float32)).to(device, non_blocking=True)[:, None, None]
     rows = a * torch.cos(angle) + b * torch.sin(angle)
     columns = sign * (b * torch.cos(angle) - a * torch.sin(angle))
     at = torch.stack([columns, rows], dim=-1) + width // 2  # grid_sample takes (x, y)
@@ -228,7 +228,7 @@ def rotate_patches(
     if shifts is None:
         return _sample(source, at * (2 / (width - 1)) - 1)
     n, channels = source.shape[:2]
-    at = (at[:, None] + torch.from_numpy(shifts).to(device)[:, :, None, None].flip(-1)).flatten(0, 1)
+    at = (at[:, None] + torch.from_numpy(shifts).to(device, non_blocking=True)[:, :, None, None].flip(-1)).flatten(0, 1)
     moved = _sample(source.reshape(n * channels, 1, width, width), at * (2 / (width - 1)) - 1)
     return moved.reshape(n, channels, size, size)
 

@@ -129,8 +129,9 @@ class Batches:
 
     def _of_kind(self, kind: str, start: int, n: int) -> npt.NDArray[np.intp]:
         members = self._members[kind]
-        places = np.arange(start, start + n)
-        return np.array([members[self._order(kind, int(p) // len(members))[p % len(members)]] for p in places], np.intp)
+        rounds, places = np.divmod(np.arange(start, start + n), len(members))
+        parts = [members[self._order(kind, int(r))[places[rounds == r]]] for r in np.unique(rounds)]
+        return np.concatenate(parts).astype(np.intp, copy=False)
 
     def _order(self, kind: str, round_: int) -> npt.NDArray[np.intp]:
         if kind not in self._orders or self._orders[kind][0] != round_:

@@ -1,15 +1,15 @@
 """How the batches of a training reach the network: made on the host, or on the device that holds all patches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.examples.rotation import augment, draw_variation, vary_patches
+from mbseg_bids.learning.examples.rotation import Variation, augment, draw_variation, vary_patches
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
 from mbseg_bids.learning.training.distributed import Distributed
 
@@ -91,11 +91,7 @@ class DeviceFeed:
 
     def __call__(self, steps: range) -> Fed:
         """Yield the batches of these steps."""
-        for step in steps:
-            chosen = self._distributed.share(self._batches[step])
-            variation = draw_variation(
-                len(chosen), self._settings.augmentation, _generator(self._settings, step, self._distributed)
-            )
+        for step, chosen, variation in _ahead(self._draw, steps):
             rows = torch.from_numpy(chosen).to(self._patches.device, non_blocking=True)
             self._noise.manual_seed(
                 self._settings.seed * 1_000_003 + step * self._distributed.size + self._distributed.rank
@@ -103,8 +99,24 @@ class DeviceFeed:
             patches = vary_patches(self._patches[rows], self._settings.patch_size, variation, self._field)
             yield step, patches, self._targets[rows]
 
+    def _draw(self, step: int) -> tuple[npt.NDArray[np.intp], Variation]:
+        chosen = self._distributed.share(self._batches[step])
+        rng = _generator(self._settings, step, self._distributed)
+        return chosen, draw_variation(len(chosen), self._settings.augmentation, rng)
+
     def _field(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.randn(shape, generator=self._noise, device=self._patches.device)
+
+
+def _ahead(draw: Callable[[int], tuple[Any, ...]], steps: range) -> Iterator[tuple[Any, ...]]:
+    """Yield each step with what is drawn for it, drawn in a thread while the step before is computed."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(draw, step) for step in steps[:1]]
+        for step in steps:
+            future = coming.pop()
+            if step + steps.step in steps:
+                coming.append(pool.submit(draw, step + steps.step))
+            yield (step, *future.result())
 
 
 def make_feed(

@@ -62,6 +62,37 @@ def test_the_noise_of_the_device_is_as_strong_and_repeats_by_step(patches):
         assert torch.equal(one[1], other[1])
 
 
+def test_steps_come_in_order_wherever_they_begin(patches):
+    for steps in (range(0), range(1), range(5, 9)):
+        assert [step for step, *_ in fed(DeviceFeed, patches, SETTINGS, steps=steps)] == list(steps)
+
+
+def test_what_fails_ahead_fails_at_its_step(patches):
+    class Broken(Batches):
+        def __getitem__(self, step):
+            if step == 2:
+                raise ValueError("step 2")
+            return super().__getitem__(step)
+
+    seen = []
+    with pytest.raises(ValueError, match="step 2"):
+        for step, *_ in DeviceFeed(patches, SETTINGS, Broken(patches.kinds, SETTINGS), ALONE, CPU)(range(4)):
+            seen.append(step)
+    assert seen == [0, 1]
+
+
+def test_a_batch_goes_on_where_a_round_of_its_kind_ends(patches):
+    """One by one: no matter how many rounds a batch touches."""
+    settings = replace(SETTINGS, batch_size=100)  # 50 of 20 lesions, 50 of 40 others
+    batches = Batches(patches.kinds, settings)
+    for step in range(4):
+        shown = batches[step]
+        for kind in ("lesion", "background"):
+            expected = [int(batches._of_kind(kind, step * 50 + n, 1)[0]) for n in range(50)]
+            assert sorted(expected) == sorted(shown[patches.kinds[shown] == KINDS[kind]].tolist())
+            assert batches._of_kind(kind, step * 50, 50).tolist() == expected
+
+
 def test_patches_are_fed_from_the_host_where_there_is_no_gpu(patches):
     assert isinstance(make_feed(patches, SETTINGS, Batches(patches.kinds, SETTINGS), ALONE, CPU), HostFeed)
 
