@@ -43,7 +43,7 @@ class Schedule:
     @classmethod
     def within(cls, seconds: float) -> "Schedule":
         """Divide the time there is."""
-        return cls(*(seconds * share for share in (0.11, 0.5, 0.47, 0.97)))
+        return cls(*(seconds * share for share in (0.155, 0.5, 0.47, 0.97)))
 
 
 def run(work: Path, labelmaps: Path, scale: Scale, device: torch.device, jobs: int, seconds: float) -> None:
