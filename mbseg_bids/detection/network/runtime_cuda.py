@@ -96,20 +96,22 @@ def graphed(work: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor)
     """
     if not example.is_cuda:
         return work
+    before = torch.cuda.current_stream()
     try:
         with torch.inference_mode():
             given = example.clone()
             stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
+            stream.wait_stream(before)
             with torch.cuda.stream(stream):
                 for _ in range(_WARM_UP):
                     work(given)
-            torch.cuda.current_stream().wait_stream(stream)
+            before.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 result = work(given)
     except RuntimeError as error:  # what memory lacks for a capture may suffice without one
         LOGGER.warning("no CUDA graph, batches are launched kernel by kernel: %s", str(error).splitlines()[0])
+        torch.cuda.set_stream(before)  # a capture that fails as it ends leaves its own in place
         torch.cuda.synchronize()
         return work
 
