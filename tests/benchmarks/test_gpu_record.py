@@ -49,8 +49,8 @@ def test_switches_are_set_back():
     before = runtime_cuda.FUSED_CONVOLUTIONS, runtime_cuda.GRAPHS
     for name, wanted in SWITCHES.items():
         with switched(name):
-            assert (runtime_cuda.FUSED_CONVOLUTIONS, runtime_cuda.GRAPHS) == wanted
-    assert (runtime_cuda.FUSED_CONVOLUTIONS, runtime_cuda.GRAPHS) == before
+            assert wanted == (runtime_cuda.FUSED_CONVOLUTIONS, runtime_cuda.GRAPHS)
+    assert before == (runtime_cuda.FUSED_CONVOLUTIONS, runtime_cuda.GRAPHS)
 
 
 def test_a_measurement_is_the_time_of_one_call():
