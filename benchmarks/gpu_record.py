@@ -99,6 +99,9 @@ class Record:
         signal.setitimer(signal.ITIMER_REAL, limit)
         try:
             work(add)
+        except TimeoutError as error:
+            entry["error"] = str(error)
+            print(f"-- {error}", flush=True)
         except Exception as error:  # the next section may still do
             entry["error"] = f"{type(error).__name__}: {error}"[:500]
             traceback.print_exc()
