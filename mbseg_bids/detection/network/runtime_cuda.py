@@ -9,9 +9,9 @@ from torch.nn import functional
 
 LOGGER = logging.getLogger("mbseg")
 
-FUSED_CONVOLUTIONS = False
+FUSED_CONVOLUTIONS = True
 """Whether half precision on a GPU is computed by :class:`FusedResNet`; measured both ways by ``benchmarks/gpu.py``."""
-GRAPHS = False
+GRAPHS = True
 """Whether long questions to a GPU replay a captured batch; measured both ways by ``benchmarks/gpu.py``."""
 GRAPH_FROM = 8
 """Batches from which capturing one pays: the warm-up before it takes as long as several."""
