@@ -58,7 +58,9 @@ class DetectionSettings:
 
     patch_size: int = 28
     """Side of a patch, mm (and voxels: the detection grid has 1 mm in plane)."""
-    probability_threshold: float = 0.5
+    probability_threshold: float = 0.3
+    """Smallest probability, by the first network, of a lesion voxel. What is doubtful there the candidate classifier
+    judges better."""
     ratio_threshold: float = 1.2
     """Smallest mean-of-ring / voxel intensity quotient that keeps a border voxel."""
     ratio_threshold_deep_gm: float = 1.4

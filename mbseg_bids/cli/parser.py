@@ -250,7 +250,7 @@ def add_method(group: Any) -> None:
         metavar="R",
         help="the same in deep grey matter, dark with iron (default: 1.4)",
     )
-    add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.5)")
+    add("--probability-threshold", type=float, metavar="P", help="smallest microbleed probability (default: 0.3)")
     add(
         "--no-reader-criteria",
         dest="reader_criteria",
