@@ -48,8 +48,8 @@ def test_counts():
     ("arguments", "says"),
     [
         ({"n_searched_voxels": 0, "n_positive_voxels": 0}, "No voxel searched"),
-        ({"n_positive_voxels": 0, "highest_probability": 0.31}, "60 voxels searched, highest probability 0.310"),
-        ({"candidates": []}, "none of the 5 voxels of probability 0.5 or more is a voxel of the T2* image"),
+        ({"n_positive_voxels": 0, "highest_probability": 0.21}, "60 voxels searched, highest probability 0.210"),
+        ({"candidates": []}, "none of the 5 voxels of probability 0.3 or more is a voxel of the T2* image"),
         ({"candidates": [FAINT, FAINT]}, "all 2 candidates were rejected (2 by intensity_ratio)"),
         ({"candidates": [FAINT]}, "the only candidate was rejected (1 by intensity_ratio)"),
         ({"lesions": [{}], "candidates": [KEPT, HUGE]}, "1 candidate(s) wider than 10 mm"),
