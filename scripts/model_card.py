@@ -36,7 +36,7 @@ Simulated T2*, T2w and T1w scans made from whole-head label maps (SynthSeg, Apac
 tissue relaxation, microbleeds and veins as susceptibility sources, dura, calcium, vessels in fluid of every width,
 errors of mask, tissue map and registration, contrasts varied beyond those of real sequences. {scans} training scans of
 the label maps {training}; validation on {validation}; figures from {test}. Nobody is in two of these.
-
+{planted}
 Training patches of stage 2: {patches}.
 
 ## Training
@@ -85,6 +85,11 @@ how much they weigh together ({weight_of_curves:.2f}), how much the networks' an
 ({slope_of_networks:.2f} a unit of log odds) and where the log odds start. The last comes from the scans that look like
 good scans of people."""
 
+PLANTED = """
+{n} further training scans are real ones with simulated microbleeds planted in them, again and again in the same {real}
+sessions; whatever else is dark there counts as no microbleed. {about}
+"""
+
 BEFORE = """- Before these rounds the whole network was trained on a GPU on {scans} scans of an earlier, narrower
   version of the simulator, with an input of {input_size} pixels: {csf_patches:,} patches of CSF and tissue, then
   {microbleed_patches:,} of microbleeds and not.
@@ -108,12 +113,18 @@ def write_model_card(path: Path, metadata: WeightsMetadata, second_look: Mapping
         **{part: ", ".join(map(str, numbers)) for part, numbers in training["anatomies"].items()},
         patches=", ".join(f"{n:,} {kind}" for kind, n in training["patches"].items() if n),
         drop=f"{drop[0]:.0%} and {drop[1]:.0%} of the patches",
+        planted=_planted(training, second_look.get("about_backgrounds", "")),
         before=BEFORE.format(**before) if before else "",
         rounds=_rounds(training["rounds"]),
         curves=curves,
         second_look=_second_look(second_look),
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _planted(training: Mapping[str, Any], about: str) -> str:
+    real = training["real_backgrounds"]
+    return PLANTED.format(n=training["planted_scans"], real=len(real), about=about) if real else ""
 
 
 def _second_look(facts: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from mbseg_bids.learning.candidates.adjust import adjust_candidate_classifier, l
 from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.stages.scan_scores import probability_map
+from recipe import real
 from recipe.candidates import read_facts
 from recipe.plans import FIRST_NARROW, MAKING, SETTINGS, move_in
 
@@ -154,6 +155,7 @@ def look(work: Path, fitted: list[str], unseen: list[str], network: str, jobs: i
         "network": network,
         "lesion_network": about,
         "figures": figures,
+        "about_backgrounds": real.about(work),
     }
     MODEL_FILE.parent.mkdir(exist_ok=True)
     shutil.copyfile(work / NETWORK_FILE, MODEL_FILE.parent / NETWORK_FILE)

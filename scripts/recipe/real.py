@@ -54,6 +54,12 @@ def save_backgrounds(work: Path, output_dir: Path, participants: list[str]) -> N
         print(save_scan(work / "backgrounds", made), scan.name, flush=True)
 
 
+def about(work: Path) -> str:
+    """Return what ``backgrounds/about.txt`` says of the real scans, for the model card; empty where there is none."""
+    path = work / "backgrounds" / "about.txt"
+    return " ".join(path.read_text(encoding="utf-8").split()) if path.is_file() else ""
+
+
 def plantings(work: Path, scale: Scale, *parts: str) -> Iterator[tuple[Path, str]]:
     """Yield the background and the name of every scan with planted microbleeds of some parts."""
     repetitions = {"train": range(scale.planted_train), "look": range(FIRST_LOOK, FIRST_LOOK + scale.planted_look)}
