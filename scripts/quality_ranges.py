@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     planned = plans(SCALES[args.scale], "train", "look")
-    names = sorted(plan.name for plan in planned if plan.path(args.work).is_file())
+    names = sorted(plan.name for plan in planned if not plan.narrow and plan.path(args.work).is_file())
     asked = [name for name in names if (args.work / "probability" / f"{name}.npz").is_file()]
     with ProcessPoolExecutor(args.jobs) as pool:
         measured = list(pool.map(measure_image, repeat(args.work), names))

@@ -43,13 +43,13 @@ def scan_sentence(summary: Mapping[str, Any]) -> str:
 
 
 def weights_sentence(summary: Mapping[str, Any]) -> str:
-    """Return the name of the weights, and whether they are the shipped ones, which learned from simulated scans."""
+    """Return the name of the weights, and whether they are the shipped ones, which learned from simulated microbleeds."""
     weights = mapping(summary.get("detection")).get("weights")
     name = mapping(weights).get("name") if isinstance(weights, Mapping) else weights
     if not name:
         return NOT_RECORDED
     if mapping(weights).get("sha256") in _shipped():
-        return f"{name}: learned from simulated scans only, so its accuracy on your scanner is not known"
+        return f"{name}: learned from simulated microbleeds only, so its accuracy on your scanner is not known"
     return f"{name}: not the shipped ones; what they learned from is not known here"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from mbseg_bids.contrasts import CHANNELS
@@ -76,13 +76,23 @@ def save_weights(path: Path, model: nn.Module, metadata: WeightsMetadata) -> Wei
     header = {key: json.dumps(value) for key, value in asdict(metadata).items() if key != "sha256"}
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata=header)
-        Path(path).chmod(0o644)  # written for its owner alone, yet installed for everybody
+        Path(path).write_bytes(_in_order(save(tensors, metadata=header)))
+        Path(path).chmod(0o644)  # installed for everybody, whatever the writer's umask
     except (OSError, SafetensorError) as error:
         raise CannotWriteError(
             f"cannot write weights {path}: {error}", "check the folder and the space left"
         ) from error
     return _with_hash(metadata, sha256(path))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata sorted: the library writes them in another order every time."""
+    n = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + n :]
 
 
 def load_weights(name_or_path: str | Path = "default", *, task: str | None = None) -> tuple[nn.Module, WeightsMetadata]:

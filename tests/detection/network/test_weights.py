@@ -35,6 +35,12 @@ def copy(folder, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_same_network_gives_the_same_file(folder, tmp_path):
+    metadata = w.WeightsMetadata(name="trial", input_size=64, training={"steps": 3})
+    hashes = {w.save_weights(tmp_path / f"{n}.safetensors", trained_network(), metadata).sha256 for n in range(3)}
+    assert hashes == {w.sha256(folder / "trial.safetensors")}
+
+
 def test_a_round_trip_keeps_the_network_to_half_precision(folder):
     original = trained_network().state_dict()
     model, metadata = w.load_weights(folder / "trial.safetensors")
