@@ -70,7 +70,7 @@ class DetectionSettings:
     paper."""
     second_look: bool = True
     """Judge what the ratio rule and the criteria leave by shape and surroundings."""
-    second_look_threshold: float = 0.5
+    second_look_threshold: float = 0.4
     """Smallest probability, after the candidate classifier, of a lesion: below, it is a mimic."""
     definite_threshold: float = 0.8
     """Smallest probability, after the candidate classifier, of a definite lesion: below, it is a possible one."""

@@ -77,6 +77,11 @@ other dark places of {network_scans} scans, for {network_epochs:g} epochs{networ
 What it keeps of scans that it was not fitted to (out of fold, and the validation scans), and false ones a scan:
 
 {thresholds}
+{seen}"""
+
+SEEN = """
+The real sessions are those of training, planted anew: what is dark in them the networks have seen, and that row
+flatters. Sessions that nothing was trained on stand in [results](results.md).
 """
 
 ANEW = "Every curve was fitted to them."
@@ -133,7 +138,8 @@ def _second_look(facts: Mapping[str, Any]) -> str:
     about |= {"look_scans": facts["scans"]} | _lesion_network(facts["lesion_network"])
     real = ", and real scans with planted microbleeds" if REAL in facts["figures"] else ""
     fit = CARRIED.format(**facts) if facts.get("curves_of") else ANEW
-    return CANDIDATE_CLASSIFIER.format(real=real, fit=fit, thresholds=_thresholds(facts["figures"]), **about)
+    about |= {"thresholds": _thresholds(facts["figures"]), "seen": SEEN if real else ""}
+    return CANDIDATE_CLASSIFIER.format(real=real, fit=fit, **about)
 
 
 def _lesion_network(facts: Mapping[str, Any]) -> dict[str, Any]:

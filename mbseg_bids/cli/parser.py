@@ -272,7 +272,7 @@ def add_method(group: Any) -> None:
         dest="second_look_threshold",
         type=float,
         metavar="P",
-        help="smallest probability of a lesion by the candidate classifier (default: 0.5)",
+        help="smallest probability of a lesion by the candidate classifier (default: 0.4)",
     )
     add_old_name(group, "--second-look-threshold", lesion)
     add(

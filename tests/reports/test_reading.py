@@ -91,9 +91,9 @@ def test_unknown_facts_of_the_first_screen_are_said_to_be_unknown():
 
 
 def test_shipped_weights_are_said_to_have_learned_from_simulated_scans():
-    sha = next(entry.sha256 for entry in list_weights() if entry.name == "mbseg-simulated-3")
-    shipped = weights_sentence({"detection": {"weights": {"name": "mbseg-simulated-3", "sha256": sha}}})
-    assert "learned from simulated scans" in shipped
+    sha = next(entry.sha256 for entry in list_weights() if entry.name == "mbseg-simulated-4")
+    shipped = weights_sentence({"detection": {"weights": {"name": "mbseg-simulated-4", "sha256": sha}}})
+    assert "learned from simulated microbleeds" in shipped
     assert "simulated" not in weights_sentence({"detection": {"weights": {"name": "mine", "sha256": "0" * 64}}})
 
 
