@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.gpu_record import Row, seconds_each
 from mbseg_bids.detection.network.resnet import build_network
+from mbseg_bids.learning.examples.augmentation import Augmentation
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, wide_size
-from mbseg_bids.learning.examples.rotation import Augmentation
 from mbseg_bids.learning.stages.stage import MICROBLEED_STAGE
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
 from mbseg_bids.learning.training.distributed import ALONE

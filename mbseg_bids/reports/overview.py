@@ -43,7 +43,7 @@ def scan_sentence(summary: Mapping[str, Any]) -> str:
 
 
 def weights_sentence(summary: Mapping[str, Any]) -> str:
-    """Return the name of the weights, and whether they are the shipped ones, which learned from simulated microbleeds."""
+    """Return the name of the weights, and whether they are the shipped ones, made from simulated microbleeds."""
     weights = mapping(summary.get("detection")).get("weights")
     name = mapping(weights).get("name") if isinstance(weights, Mapping) else weights
     if not name:

@@ -12,9 +12,9 @@ from torch import nn
 
 from mbseg_bids.detection.network.resnet import build_network, identity_blocks
 from mbseg_bids.detection.network.weights import WeightsMetadata, load_weights, save_weights
+from mbseg_bids.learning.examples.augmentation import Augmentation
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, concatenate, load_patch_set
-from mbseg_bids.learning.examples.rotation import Augmentation
 from mbseg_bids.learning.examples.sampling import MicrobleedCounts
 from mbseg_bids.learning.examples.simulated import cut_case
 from mbseg_bids.learning.stages.stage import (

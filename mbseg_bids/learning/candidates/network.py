@@ -10,7 +10,7 @@ from torch.nn import functional
 from mbseg_bids.detection.candidates.neighbourhoods import HEIGHTS_MM
 from mbseg_bids.detection.candidates.network import SIDE, LesionNetwork
 from mbseg_bids.learning.candidates.neighbourhood_set import NeighbourhoodSet
-from mbseg_bids.learning.examples.rotation import Augmentation, draw_variation, vary_patches
+from mbseg_bids.learning.examples.augmentation import Augmentation, draw_variation, vary_patches
 
 CONTRASTS = tuple(contrast for contrast, heights in enumerate(HEIGHTS_MM) for _ in heights)
 """By channel of a neighbourhood: which contrast it shows."""

@@ -12,8 +12,8 @@ import torch
 from mbseg_bids.detection.network.classify import choose_device
 from mbseg_bids.detection.network.weights import WeightsMetadata, save_weights
 from mbseg_bids.errors import TemporaryError, UsageError
+from mbseg_bids.learning.examples.augmentation import NONE
 from mbseg_bids.learning.examples.patch_set import PatchSet, concatenate, load_patch_set, narrow
-from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.stages.initial import Start, starting_network
 from mbseg_bids.learning.stages.stage import (
     CSF_SPLIT,

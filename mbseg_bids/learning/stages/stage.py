@@ -12,8 +12,8 @@ from torch import nn
 from mbseg_bids.detection.network.resnet import build_network, new_last_layer
 from mbseg_bids.errors import UsageError
 from mbseg_bids.evaluation.patch import PatchScores
+from mbseg_bids.learning.examples.augmentation import NONE
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.examples.splits import split_participants
 from mbseg_bids.learning.training.distributed import ALONE, Distributed
 from mbseg_bids.learning.training.interruption import StopRequest

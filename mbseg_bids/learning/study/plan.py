@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from mbseg_bids.learning.examples.rotation import NONE, Augmentation
+from mbseg_bids.learning.examples.augmentation import NONE, Augmentation
 from mbseg_bids.learning.stages.stage import MICROBLEED_STAGE
 from mbseg_bids.learning.training.batches import Precision, TrainingSettings
 

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 
 from mbseg_bids.errors import NothingSelectedError, UnreadableDataError, UsageError
+from mbseg_bids.learning.examples.augmentation import NONE
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, narrow
-from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.files import write_whole
 from mbseg_bids.learning.stages.initial import starting_network
 from mbseg_bids.learning.stages.stage import MICROBLEED_STAGE, Sets, as_in_training, check_sets, train_stage

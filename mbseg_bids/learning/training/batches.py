@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.errors import UsageError
+from mbseg_bids.learning.examples.augmentation import Augmentation
 from mbseg_bids.learning.examples.patch_set import KINDS
-from mbseg_bids.learning.examples.rotation import Augmentation
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mbseg_bids.learning.examples.augmentation import Variation, augment, draw_variation, vary_patches
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.examples.rotation import Variation, augment, draw_variation, vary_patches
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
 from mbseg_bids.learning.training.distributed import Distributed
 

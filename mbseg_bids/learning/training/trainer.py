@@ -12,8 +12,8 @@ from torch import nn
 
 from mbseg_bids.detection.network.resnet import freeze, to_network_input
 from mbseg_bids.evaluation.patch import PatchScores, score_patches
+from mbseg_bids.learning.examples.augmentation import NONE, upright
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, narrow
-from mbseg_bids.learning.examples.rotation import NONE, upright
 from mbseg_bids.learning.training.batches import Batches, Precision, TrainingSettings
 from mbseg_bids.learning.training.checkpoint import Checkpoint, Progress, make_writable
 from mbseg_bids.learning.training.distributed import ALONE, Distributed, DistributedGradients

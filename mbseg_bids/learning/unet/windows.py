@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 
 from mbseg_bids.errors import UsageError
+from mbseg_bids.learning.examples.augmentation import rotate_patches
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan
 from mbseg_bids.learning.examples.patch_set import wide_size
-from mbseg_bids.learning.examples.rotation import rotate_patches
 
 IGNORED = -100
 """Class of voxels outside the brain: no loss there, since the truth of both tasks is known in the brain alone."""

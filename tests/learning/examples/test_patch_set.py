@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mbseg_bids.errors import UsageError
+from mbseg_bids.learning.examples.augmentation import upright
 from mbseg_bids.learning.examples.patch_set import concatenate, cut_patch_set, narrow, wide_size
-from mbseg_bids.learning.examples.rotation import upright
 
 
 @pytest.fixture

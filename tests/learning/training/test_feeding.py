@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mbseg_bids.learning.examples.augmentation import Augmentation
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet, wide_size
-from mbseg_bids.learning.examples.rotation import Augmentation
 from mbseg_bids.learning.training.batches import Batches, TrainingSettings
 from mbseg_bids.learning.training.distributed import ALONE, Distributed
 from mbseg_bids.learning.training.feeding import DeviceFeed, HostFeed, make_feed

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mbseg_bids.learning.examples.rotation import Augmentation
+from mbseg_bids.learning.examples.augmentation import Augmentation
 from mbseg_bids.learning.training import trainer
 from mbseg_bids.learning.training.batches import TrainingSettings
 from mbseg_bids.learning.training.interruption import StopRequest, TrainingStoppedError

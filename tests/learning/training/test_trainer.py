@@ -8,8 +8,8 @@ import torch
 
 from mbseg_bids.detection.network.resnet import build_network
 from mbseg_bids.errors import MbsegError, UnreadableDataError, UsageError
+from mbseg_bids.learning.examples.augmentation import NONE
 from mbseg_bids.learning.examples.patch_set import KINDS, PatchSet
-from mbseg_bids.learning.examples.rotation import NONE
 from mbseg_bids.learning.training import trainer
 from mbseg_bids.learning.training.gradients import GradientWorkers
 from mbseg_bids.learning.training.trainer import Batches, TrainingSettings
