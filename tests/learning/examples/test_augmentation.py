@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from mbseg_bids.learning.examples.augmentation import NONE, Augmentation, augment, rotate_patches, upright
 
 from mbseg_bids.detection.network.patches import extract_patches, extract_rotated_patches
+from mbseg_bids.learning.examples.augmentation import NONE, Augmentation, augment, rotate_patches, upright
 from mbseg_bids.learning.examples.patch_set import cut_patch_set, wide_size
 
 
