@@ -8,7 +8,14 @@ import numpy.typing as npt
 from mbseg_bids.errors import UnreadableDataError
 from mbseg_bids.imaging.background import has_noise_background, without_noise_background
 from mbseg_bids.imaging.brain import PLAUSIBLE_VOLUME, extract_brain, largest_component, volume_warning
-from mbseg_bids.imaging.grids import Grid, detection_grid, every_nth_voxel, mask_to_native, to_detection_grid
+from mbseg_bids.imaging.grids import (
+    Grid,
+    detection_grid,
+    every_nth_voxel,
+    mask_to_native,
+    slice_axis,
+    to_detection_grid,
+)
 from mbseg_bids.imaging.intensity import correct_bias, standardise
 from mbseg_bids.imaging.labels import CSF
 from mbseg_bids.imaging.quality_ranges import LEAST_COVERAGE
@@ -17,6 +24,8 @@ from mbseg_bids.imaging.volume import Volume
 
 SMALLEST_SHARE_SEEN = 0.95
 """Part of the brain on T2* that the other contrasts must show; below it there is a warning."""
+COARSE_MM = 2.2
+"""In-plane voxels from which there is a warning. Training scans have up to 2.4 mm, few of them more than 2."""
 LARGEST_NEGATIVE_SHARE = 0.1
 """Part of the voxels of an image that may lie below zero by interpolation; a T1w with more is lifted as a whole."""
 
@@ -147,6 +156,7 @@ def assemble(
             warnings.append(
                 f"{100 * (1 - share):.0f} % of the brain on T2* lies outside the {names} and is not searched"
             )
+    warnings += coarse_voxels(t2star.affine)
     covered = share_covered(t2star, brain_anat, anat_to_t2star)
     if covered < LEAST_COVERAGE:
         warnings.append(f"T2* shows only {100 * covered:.0f} % of the brain: counts are of this part")
@@ -236,3 +246,22 @@ def _find_brain(image: Volume, contrast: str, needed: bool) -> tuple[npt.NDArray
     if contrast != "T1w" and not needed and not plausible:
         return signal_mask(image), False
     return brain, True
+
+
+def coarse_voxels(affine: npt.NDArray[np.float64]) -> list[str]:
+    """Return a warning where the T2* scan's voxels, in plane, are coarser than the networks know; else nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.imaging.preparation import coarse_voxels
+    >>> coarse_voxels(np.diag([0.9, 0.9, 5.0, 1.0]))
+    []
+    """
+    spacing = np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
+    if spacing.max() < COARSE_MM:
+        return []
+    return [
+        f"the voxels of T2* measure {spacing[0]:.1f} x {spacing[1]:.1f} mm in plane, coarser than nearly all that the "
+        "networks were trained on: few microbleeds are found in such scans"
+    ]

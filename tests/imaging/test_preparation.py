@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from head_phantom import centred_affine, rigid, scan
 
-from mbseg_bids.imaging.preparation import assemble, share_covered
+from mbseg_bids.imaging.preparation import assemble, coarse_voxels, share_covered
 from mbseg_bids.imaging.volume import Volume
 
 SHAPE = (50, 60, 44)
@@ -52,4 +52,14 @@ def test_half_a_head_on_t2star_is_told_and_a_missing_lowest_slice_is_not(head, s
     found = assemble(part, {"t1w": (t1w, np.eye(4))}, labels, labels, labels, np.eye(4), own)
     told = [sentence for sentence in found.warnings if "counts are of this part" in sentence]
     assert bool(told) is warned
-    assert len(found.warnings) == len(told)
+    assert [sentence for sentence in found.warnings if "mm in plane" not in sentence] == told
+
+
+@pytest.mark.parametrize(
+    ("spacing", "warned"), [((0.5, 0.5, 5.0), False), ((2.0, 2.0, 4.0), False), ((2.5, 2.4, 3.0), True)]
+)
+def test_coarse_voxels_are_told_of_and_thick_slices_are_not(spacing, warned):
+    told = coarse_voxels(np.diag([*spacing, 1.0]))
+    assert len(told) == warned
+    assert not warned or "2.5 x 2.4 mm" in told[0]
+    assert coarse_voxels(np.diag([*spacing, 1.0])[[2, 0, 1, 3]]) == told  # whatever the axes are
