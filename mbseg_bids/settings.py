@@ -57,7 +57,7 @@ class DetectionSettings:
     """How voxels become lesions."""
 
     patch_size: int = 28
-    """Side of a patch, mm (and voxels: the detection grid has 1 mm in plane)."""
+    """Side of a patch, voxels of the detection grid: mm, but for scans coarser than 1.6 mm in plane."""
     probability_threshold: float = 0.3
     """Smallest probability, by the first network, of a lesion voxel. What is doubtful there the candidate classifier
     judges better."""

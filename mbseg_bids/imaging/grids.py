@@ -1,4 +1,4 @@
-"""The detection grid: the T2* slices as acquired, in the plane resampled to 1 mm where they need it.
+"""The detection grid: the T2* slices as acquired, in the plane resampled to 1 mm where they need it, coarse ones less.
 
 Axes of the detection grid: the native ones, reordered and flipped to the closest RAS+, then the slice axis moved last.
 Nothing is ever interpolated through the slices, and a scan that has about 1 mm in plane is not interpolated at all:
@@ -15,7 +15,10 @@ from scipy import ndimage, sparse
 from mbseg_bids.imaging.volume import Volume
 
 IN_PLANE_SPACING = 1.0
-"""In-plane voxel size of the detection grid, mm."""
+"""In-plane voxel size of the detection grid, mm, of all but coarse scans."""
+FINEST_SHARE = 1.6
+"""A voxel of a coarse scan is divided into no more of them along an in-plane axis: enlarged further, a microbleed is a
+blurred blob as networks that know sharp scans have seen none."""
 SPACING_TOLERANCE = 0.05
 """Relative difference in spacing below which two spacings count as equal."""
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
@@ -57,6 +60,20 @@ def slice_axis(affine: npt.NDArray) -> int:
     return int(np.argmax(np.where(tied, towards_s, -1.0)))
 
 
+def in_plane_spacing(affine: npt.NDArray[np.float64]) -> float:
+    """Return the in-plane voxel size of the detection grid (mm) for a scan's affine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mbseg_bids.imaging.grids import in_plane_spacing
+    >>> in_plane_spacing(np.diag([0.5, 0.5, 3.0, 1.0])), in_plane_spacing(np.diag([3.2, 3.2, 4.0, 1.0]))
+    (1.0, 2.0)
+    """
+    native = np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
+    return max(IN_PLANE_SPACING, round(float(native.max()) / FINEST_SHARE, 3))
+
+
 def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> Grid:
     """Return the detection grid of a scan.
 
@@ -88,12 +105,13 @@ def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64])
     new_affine = affine @ reorder
     new_shape = [int(shape[old]) for old in order]
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[list(order)]
+    wanted = in_plane_spacing(affine)
     for axis in (0, 1):
-        if abs(spacing[axis] / IN_PLANE_SPACING - 1) <= SPACING_TOLERANCE:
+        if abs(spacing[axis] / wanted - 1) <= SPACING_TOLERANCE:
             continue
         extent = new_shape[axis] * spacing[axis]
-        count = max(1, int(np.ceil(extent / IN_PLANE_SPACING - 1e-6)))
-        scale = IN_PLANE_SPACING / spacing[axis]
+        count = max(1, int(np.ceil(extent / wanted - 1e-6)))
+        scale = wanted / spacing[axis]
         # Both grids share their centre: native index (n - 1) / 2 is detection index (count - 1) / 2.
         offset = (new_shape[axis] - 1) / 2 - scale * (count - 1) / 2
         new_affine[:, 3] += new_affine[:, axis] * offset

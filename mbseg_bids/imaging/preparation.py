@@ -263,5 +263,5 @@ def coarse_voxels(affine: npt.NDArray[np.float64]) -> list[str]:
         return []
     return [
         f"the voxels of T2* measure {spacing[0]:.1f} x {spacing[1]:.1f} mm in plane, coarser than nearly all that the "
-        "networks were trained on: few microbleeds are found in such scans"
+        "networks were trained on: more microbleeds are missed in such scans"
     ]

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from mbseg_bids.imaging.grids import (
+    FINEST_SHARE,
     detection_grid,
+    in_plane_spacing,
     labels_to_native,
     mask_to_native,
     probability_to_native,
@@ -168,3 +170,29 @@ def test_grids_that_are_not_parallel_are_refused():
     shape, affine = scan_grid("oblique", (1.0, 1.0, 3.0))
     with pytest.raises(ValueError, match="not parallel"):
         to_detection_grid(Volume(np.zeros(shape), affine), detection_grid(shape, np.diag([1.0, 1.0, 3.0, 1.0])))
+
+
+def test_coarse_scans_get_a_grid_as_coarse_and_others_one_of_a_millimetre(orientation):
+    for native, expected in ((0.4, 1.0), (1.0, 1.0), (FINEST_SHARE, 1.0), (2.4, 1.5), (3.2, 2.0)):
+        shape, affine = scan_grid(orientation, (native, native, 4.0))
+        assert in_plane_spacing(affine) == pytest.approx(expected, abs=1e-3)
+        grid = detection_grid(shape, affine)
+        tolerance = 0.05 * expected  # what lies as near is left as it is
+        assert grid.spacing[:2] == pytest.approx((expected, expected), abs=tolerance)
+        assert grid.spacing[2] == pytest.approx(4.0)
+
+
+def test_a_lesion_of_a_coarse_scan_stays_where_it_was(orientation):
+    """Within half of the scan's voxel, and as large within as much all round."""
+    shape, affine = scan_grid(orientation, (2.4, 2.4, 3.0))
+    grid = detection_grid(shape, affine)
+    labels = np.zeros(grid.shape, np.int32)
+    labels[10:15, 11:16, 3:5] = 4
+    native = labels_to_native(Volume(labels, grid.affine), shape, affine).data
+
+    def centre(array, some_affine):
+        return some_affine[:3, :3] @ np.argwhere(array == 4).mean(axis=0) + some_affine[:3, 3]
+
+    assert np.linalg.norm(centre(native, affine) - centre(labels, grid.affine)) < 1.7
+    small, large = ((7.5 + step) ** 2 * 6 for step in (-2.4, 2.4))
+    assert small <= (native == 4).sum() * 2.4 * 2.4 * 3.0 <= large

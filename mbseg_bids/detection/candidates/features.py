@@ -97,7 +97,7 @@ def lesion_features(
     asked = {}
     if ask is not None:
         stack = _at_usual_level(scan.stack, levels[0])
-        asked = dict(zip(middles, ask(stack, [*middles.values()], scan.spacing[2]), strict=True))
+        asked = dict(zip(middles, ask(stack, [*middles.values()], scan.spacing[2] / scan.spacing[0]), strict=True))
     measured = {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
