@@ -47,7 +47,7 @@ def partition(lesions):
 def test_blocks_find_what_the_whole_scan_finds(rng, spacing):
     shape = tuple(int(s) for s in np.round(np.array([84, 78, 45]) / spacing))
     maps = ScanMaps.from_native(*phantom(rng, shape, spacing))
-    blocks = maps.blocks(0.5)
+    blocks = maps.blocks(SETTINGS.probability_threshold)
     assert len(blocks) > 1
     for changes in ({}, {"ratio_threshold": 1.6, "ratio_threshold_deep_gm": 1.6}, {"probability_threshold": 0.8}):
         settings = replace(SETTINGS, **changes)
