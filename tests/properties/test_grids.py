@@ -8,6 +8,7 @@ from volumes import FEW, SEEDS, SHAPES, SPACINGS, TURNS, turn, turned_affine
 from mbseg_bids.detection.lesions.segment import segment_lesions
 from mbseg_bids.imaging.grids import (
     detection_grid,
+    in_plane_spacing,
     labels_to_native,
     probability_to_native,
     slice_axis,
@@ -54,8 +55,10 @@ def test_the_detection_grid_keeps_slices_and_extent(shape, spacing, tilt):
         for place, size in ((affine, shape), (grid.affine, grid.shape))
     ]
     np.testing.assert_allclose(middles[0], middles[1], atol=1e-9)
+    wanted = in_plane_spacing(affine)
+    assert wanted == max(1.0, wanted) <= max(1.0, max(spacing))
     for axis in (0, 1):
-        assert 0.95 <= grid.spacing[axis] <= 1.05
+        assert 0.95 <= grid.spacing[axis] / wanted <= 1.05
 
 
 @FEW
