@@ -61,7 +61,7 @@ def slice_axis(affine: npt.NDArray) -> int:
 
 
 def in_plane_spacing(affine: npt.NDArray[np.float64]) -> float:
-    """Return the in-plane voxel size of the detection grid (mm) for a scan's affine.
+    """Return the in-plane voxel size of the detection grid (mm) for a scan's affine: by its finer in-plane axis.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def in_plane_spacing(affine: npt.NDArray[np.float64]) -> float:
     (1.0, 2.0)
     """
     native = np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
-    return max(IN_PLANE_SPACING, round(float(native.max()) / FINEST_SHARE, 3))
+    return max(IN_PLANE_SPACING, round(float(native.min()) / FINEST_SHARE, 3))
 
 
 def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> Grid:
