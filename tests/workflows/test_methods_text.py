@@ -53,7 +53,7 @@ def test_the_text_of_a_plain_session(text):
     assert "T1w and T2w were registered rigidly to the T2*-weighted image, and the T1w to the template MNI152" in said
     assert "Brain mask, tissues and regions were computed" in said
     assert "at least 1.2 times (in deep grey matter 1.4 times)" in said
-    assert "a probability of at least 0.5 that it is a microbleed (definite from 0.8)" in said
+    assert "a probability of at least 0.4 that it is a microbleed (definite from 0.8)" in said
     assert "brought to the space of the T1w" in said
     assert "brought to template space" in said
     assert "phase" not in said
