@@ -70,8 +70,12 @@ def in_plane_spacing(affine: npt.NDArray[np.float64]) -> float:
     >>> in_plane_spacing(np.diag([0.5, 0.5, 3.0, 1.0])), in_plane_spacing(np.diag([3.2, 3.2, 4.0, 1.0]))
     (1.0, 2.0)
     """
-    native = np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
-    return max(IN_PLANE_SPACING, round(float(native.min()) / FINEST_SHARE, 3))
+    return max(IN_PLANE_SPACING, round(float(native_in_plane(affine).min()) / FINEST_SHARE, 3))
+
+
+def native_in_plane(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the voxel sizes (mm) of a scan along its two axes in plane, in their order."""
+    return np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
 
 
 def detection_grid(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> Grid:

@@ -13,7 +13,7 @@ from mbseg_bids.imaging.grids import (
     detection_grid,
     every_nth_voxel,
     mask_to_native,
-    slice_axis,
+    native_in_plane,
     to_detection_grid,
 )
 from mbseg_bids.imaging.intensity import correct_bias, standardise
@@ -258,7 +258,7 @@ def coarse_voxels(affine: npt.NDArray[np.float64]) -> list[str]:
     >>> coarse_voxels(np.diag([0.9, 0.9, 5.0, 1.0]))
     []
     """
-    spacing = np.delete(np.linalg.norm(np.asarray(affine)[:3, :3], axis=0), slice_axis(affine))
+    spacing = native_in_plane(affine)
     if spacing.max() < COARSE_MM:
         return []
     return [
