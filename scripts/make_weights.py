@@ -45,11 +45,11 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the workers of training are threads of their own
-    for step in args.steps:
-        if args.minutes is not None and step in TRAINING_STEPS:
-            step = "side_by_side" if step == TRAINING_STEPS[0] else None
-        if step is None:
-            continue
+    steps = args.steps
+    if args.minutes is not None:
+        first, *others = TRAINING_STEPS
+        steps = ["side_by_side" if step == first else step for step in steps if step not in others]
+    for step in steps:
         print(f"== {step}", flush=True)
         globals()[f"_{step}"](args)
 
@@ -131,6 +131,11 @@ def _look(args: argparse.Namespace) -> None:
 
 def _test(args: argparse.Namespace) -> None:
     figures.test(args.work, _asked(args, "test", "free"), args.jobs)
+    # Patches of one geometry: their figures say little, and take long on a CPU.
+    scale = SCALES[args.scale]
+    few = [plan for plan in plans(scale, "test") if plan.spacing == scale.geometries[0]]
+    with ProcessPoolExecutor(args.jobs) as pool:
+        list(pool.map(network.cut_plan, repeat(args.work), few))
 
 
 def _ship(args: argparse.Namespace) -> None:

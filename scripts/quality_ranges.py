@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from recipe import fit
-from recipe.plans import SCALES, SETTINGS, plans
+from recipe.plans import SCALES, SETTINGS, plans, scan_file
 
 from mbseg_bids import data
 from mbseg_bids.detection.search.mask import search_mask
@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     planned = plans(SCALES[args.scale], "train", "look")
     names = sorted(plan.name for plan in planned if not plan.narrow and plan.path(args.work).is_file())
-    asked = [name for name in names if (args.work / "probability" / f"{name}.npz").is_file()]
+    asked = [name for name in names if fit.probability_file(args.work, name).is_file()]
     with ProcessPoolExecutor(args.jobs) as pool:
         measured = list(pool.map(measure_image, repeat(args.work), names))
         measured += pool.map(measure_search, repeat(args.work), asked)
@@ -69,7 +69,7 @@ def measure_image(work: Path, name: str) -> dict[str, float | None]:
     """Return the measures of the whole scan, without the network."""
     kept = work / "quality" / f"{name}_image.json"
     if not kept.is_file():
-        scan = load_scan(work / "scans" / f"{name}.npz")
+        scan = load_scan(scan_file(work, name))
         _keep(kept, measure_t2star(scan.stack[0], scan.brain, scan.regions, scan.spacing))
     return json.loads(kept.read_text())
 

@@ -18,7 +18,7 @@ from mbseg_bids.detection.network.weights import load_weights, sha256
 from mbseg_bids.learning.candidates.neighbourhood_set import choose, load_neighbourhoods, load_proposals, propose
 from mbseg_bids.learning.candidates.network import LesionNetworkSettings, train_lesion_network
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
-from recipe.plans import MAKING, SETTINGS, ScanPlan, move_in, read_scan
+from recipe.plans import SETTINGS, ScanPlan, read_scan, scan_file
 from recipe.real import numbers, plant_again
 
 FOLDER, PROPOSED = "neighbourhoods", "proposals"
@@ -42,10 +42,7 @@ def propose_scan(work: Path, scan: LabelledScan, name: str, seed: list[int]) -> 
     path = work / PROPOSED / f"{name}.npz"
     if path.is_file() or (work / FOLDER / path.name).is_file():
         return
-    made = work / MAKING / f"proposals_{path.name}"
-    propose(scan.as_case(), np.random.default_rng(seed), SETTINGS).save(made)
-    path.parent.mkdir(exist_ok=True)
-    made.replace(path)
+    propose(scan.as_case(), np.random.default_rng(seed), SETTINGS).save(path)
 
 
 def propose_plan(work: Path, plan: ScanPlan) -> None:
@@ -65,7 +62,7 @@ def is_proposed(work: Path, plan: ScanPlan) -> bool:
 
 def propose_planting(work: Path, name: str) -> None:
     """:func:`propose_scan` of a scan with planted microbleeds."""
-    propose_scan(work, load_scan(work / "scans" / f"{name}.npz"), name, [*numbers(name), 5])
+    propose_scan(work, load_scan(scan_file(work, name)), name, [*numbers(name), 5])
 
 
 def choose_examples(work: Path, network: Path, device: torch.device) -> None:
@@ -82,9 +79,7 @@ def choose_examples(work: Path, network: Path, device: torch.device) -> None:
         batches = torch.from_numpy(proposals.patches).split(ASKED_AT_ONCE)
         found = [ask(batch.to(device).float() / 255).cpu() for batch in batches]
         rng = np.random.default_rng(list(path.stem.encode()))
-        made = work / MAKING / path.name
-        choose(proposals, torch.cat(found).numpy(), rng).save(made)
-        move_in(made, work / FOLDER)
+        choose(proposals, torch.cat(found).numpy(), rng).save(work / FOLDER / path.name)
         path.unlink()
 
 

@@ -30,10 +30,11 @@ from mbseg_bids.detection.network.weights import load_weights, sha256
 from mbseg_bids.learning.candidates.adjust import adjust_candidate_classifier, log_odds
 from mbseg_bids.learning.candidates.classifier import collect_candidates, fit_candidate_classifier
 from mbseg_bids.learning.examples.labelled_scan import LabelledScan, load_scan
+from mbseg_bids.learning.examples.patch_set import write_arrays
 from mbseg_bids.learning.stages.scan_scores import probability_map
 from recipe import real
 from recipe.candidates import read_facts
-from recipe.plans import FIRST_NARROW, MAKING, SETTINGS, move_in
+from recipe.plans import FIRST_NARROW, SETTINGS, scan_file
 
 LESIONS_PER_SCAN = 3.5
 """Mean number of microbleeds in a scan of the VALDO challenge (253 in 72): probabilities are calibrated for it."""
@@ -57,15 +58,12 @@ def detect(network: Path, work: Path, name: str, device: Literal["auto", "cpu", 
     if path.is_file():
         return
     model, metadata = load_weights(network)
-    scan = load_scan(work / "scans" / f"{name}.npz")
+    scan = load_scan(scan_file(work, name))
     case = scan.as_case()
     if name.split("_")[0] in ("look", "val", "real"):
         case = replace(case, brain=case.brain & slab(scan))
     probability = probability_map(model, metadata, case, SETTINGS, device=device)
-    making = work / MAKING / path.name
-    making.parent.mkdir(exist_ok=True)
-    np.savez_compressed(making, probability=probability.astype(np.float16))
-    move_in(making, path.parent)
+    write_arrays(path, {"probability": probability.astype(np.float16)}, compressed=True)
     print(name, int((probability >= 0.5).sum()), "voxels with 0.5 or more", flush=True)
 
 
@@ -87,14 +85,14 @@ def slab(scan: LabelledScan) -> npt.NDArray[np.bool_]:
 
 def share(work: Path, name: str) -> float:
     """Return the part of a scan's brain that its slab holds."""
-    scan = load_scan(work / "scans" / f"{name}.npz")
+    scan = load_scan(scan_file(work, name))
     return float((scan.brain & slab(scan)).sum() / scan.brain.sum())
 
 
 def read(work: Path, name: str) -> tuple[LabelledScan, npt.NDArray[np.float32]]:
     """Return a scan and its probabilities."""
     with np.load(probability_file(work, name), allow_pickle=False) as file:
-        return load_scan(work / "scans" / f"{name}.npz"), file["probability"].astype(np.float32)
+        return load_scan(scan_file(work, name)), file["probability"].astype(np.float32)
 
 
 def collect(path: Path, work: Path, name: str) -> pd.DataFrame:

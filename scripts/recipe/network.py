@@ -26,7 +26,7 @@ from mbseg_bids.learning.stages.stage import (
     with_false_positives,
 )
 from mbseg_bids.learning.training.trainer import TrainingSettings
-from recipe.plans import MAKING, TRAINING, VALIDATION, ScanPlan, move_in, read_scan
+from recipe.plans import TRAINING, VALIDATION, ScanPlan, read_scan, scan_file
 from recipe.real import numbers
 
 NAME = "mbseg-simulated-4"
@@ -106,9 +106,7 @@ def cut_patches(work: Path, scan: LabelledScan, participant: int, seed: int) -> 
     if patch_file(work, scan.name, "microbleed").is_file():
         return
     rng = np.random.default_rng([participant, seed, 3])
-    cut_case(scan.as_case(), participant, rng, counts=COUNTS, n_tissue=700).save(work / MAKING, scan.name)
-    for stage in ("csf", "microbleed"):
-        move_in(work / MAKING / f"{scan.name}_{stage}.npz", work / "sets")
+    cut_case(scan.as_case(), participant, rng, counts=COUNTS, n_tissue=700).save(work / "sets", scan.name)
 
 
 def cut_plan(work: Path, plan: ScanPlan) -> None:
@@ -118,7 +116,7 @@ def cut_plan(work: Path, plan: ScanPlan) -> None:
 
 def cut_planting(work: Path, name: str) -> None:
     """:func:`cut_patches` of a scan with planted microbleeds."""
-    cut_patches(work, load_scan(work / "scans" / f"{name}.npz"), *numbers(name))
+    cut_patches(work, load_scan(scan_file(work, name)), *numbers(name))
 
 
 def patch_file(work: Path, name: str, stage: str) -> Path:

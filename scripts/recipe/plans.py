@@ -35,9 +35,6 @@ EVEN_SHARES[BRAINSTEM] = 0.07
 SETTINGS = DetectionSettings()
 """Of detection, in every step of the recipe."""
 
-MAKING = "making"
-"""Folder of what is being written: a file elsewhere is whole, whoever looks for it meanwhile."""
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -113,7 +110,7 @@ class ScanPlan:
 
     def path(self, work: Path) -> Path:
         """File of the scan."""
-        return work / "scans" / f"{self.name}.npz"
+        return scan_file(work, self.name)
 
     def rng(self) -> np.random.Generator:
         """Return the generator of what a plan itself draws."""
@@ -175,14 +172,13 @@ def make_scan(labelmaps: Path, work: Path, plan: ScanPlan) -> None:
             flip_angle=float(rng.uniform(10, 20) if three_d else rng.uniform(15, 30)),
         )
     case, _ = simulate(labelmap(labelmaps, plan.anatomy), plan.anatomy, plan.seed, **options)
-    move_in(save_scan(work / MAKING, from_case(case, plan.name)), work / "scans")
+    save_scan(work / "scans", from_case(case, plan.name))
     print(plan.name, case.lesions.max(), "visible microbleeds", flush=True)
 
 
-def move_in(path: Path, folder: Path) -> Path:
-    """Move a file that is whole to its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return path.replace(folder / path.name)
+def scan_file(work: Path, name: str) -> Path:
+    """Return the file of a scan, simulated or planted."""
+    return work / "scans" / f"{name}.npz"
 
 
 def read_scan(work: Path, plan: ScanPlan) -> LabelledScan:

@@ -21,7 +21,7 @@ from mbseg_bids.simulation.lesions import block_truth, draw_microbleed
 from mbseg_bids.simulation.mimics import IGNORED_MIMICS
 from mbseg_bids.simulation.rendering import render
 from recipe.output_scans import scans
-from recipe.plans import MAKING, SETTINGS, Scale, move_in
+from recipe.plans import SETTINGS, Scale, scan_file
 
 FIRST = 101
 """Number of the first real background among the anatomies."""
@@ -46,11 +46,8 @@ def save_backgrounds(work: Path, output_dir: Path, participants: list[str]) -> N
     chosen = [scan for scan in scans(output_dir) if scan.participant in participants]
     for number, scan in enumerate(chosen, start=FIRST):
         background = read(scan)
-        case, nothing = background.case, np.zeros(background.case.brain.shape, np.uint8)
-        levels = np.clip(np.rint(case.stack * 2.55), 0, 255).astype(np.uint8)
-        images = {"lesions": nothing, "mimics": nothing, "tissue": case.tissue, "brain": case.brain}
-        grid: dict = {"spacing": case.spacing, "affine": background.grid.affine}
-        made = LabelledScan(f"real_{number}", levels, regions=background.regions.astype(np.uint8), **images, **grid)
+        nothing = np.zeros(background.case.brain.shape, np.uint8)
+        made = _as_scan(background, f"real_{number}", background.case.stack, nothing)
         print(save_scan(work / "backgrounds", made), scan.name, flush=True)
 
 
@@ -71,12 +68,12 @@ def plantings(work: Path, scale: Scale, *parts: str) -> Iterator[tuple[Path, str
 
 def plant_scan(work: Path, background: Path, name: str) -> None:
     """Write a scan of :func:`plantings`, unless it is there."""
-    if (work / "scans" / f"{name}.npz").is_file():
+    if scan_file(work, name).is_file():
         return
     scan = load_scan(background)
     grid = Grid(scan.brain.shape, scan.affine)
     made = plant(Background(scan.as_case(), grid, scan.regions), name, np.random.default_rng([*numbers(name), 9]))
-    move_in(save_scan(work / MAKING, made), work / "scans")
+    save_scan(work / "scans", made)
     print(name, int(made.lesions.max()), "planted", flush=True)
 
 
@@ -88,12 +85,6 @@ def numbers(name: str) -> tuple[int, int]:
 def names(work: Path, part: str) -> list[str]:
     """Return the names of the planted scans of a part."""
     return [path.stem for path in sorted((work / "scans").glob(f"real_*_{part}-*.npz"))]
-
-
-def planted(work: Path, part: str) -> Iterator[tuple[LabelledScan, int, int]]:
-    """Yield the planted scans of a part, with the numbers of background and repetition."""
-    for name in names(work, part):
-        yield (load_scan(work / "scans" / f"{name}.npz"), *numbers(name))
 
 
 def read(scan: ScanFiles) -> Background:
@@ -137,12 +128,19 @@ def plant(background: Background, name: str, rng: np.random.Generator) -> Labell
         truth[patch.box][visible] = len(centres)
         if len(centres) == N_LESIONS:
             break
-    levels = np.clip(np.rint(stack * 2.55), 0, 255).astype(np.uint8)
-    nothing = np.zeros(truth.shape, np.uint8)
     truth[~case.brain] = 0
-    images = {"lesions": truth, "mimics": nothing, "tissue": case.tissue, "brain": case.brain}
+    return _as_scan(background, name, stack, truth)
+
+
+def _as_scan(
+    background: Background, name: str, stack: npt.NDArray[np.float32], truth: npt.NDArray[np.integer]
+) -> LabelledScan:
+    """Return a background as a scan to store, with these contrasts and microbleeds."""
+    case = background.case
+    levels = np.clip(np.rint(stack * 2.55), 0, 255).astype(np.uint8)
+    images = {"lesions": truth, "mimics": np.zeros(truth.shape, np.uint8), "tissue": case.tissue, "brain": case.brain}
     regions = background.regions.astype(np.uint8)
-    return LabelledScan(name, levels, **images, regions=regions, spacing=case.spacing, affine=grid.affine)
+    return LabelledScan(name, levels, **images, regions=regions, spacing=case.spacing, affine=background.grid.affine)
 
 
 def _places(background: Background) -> npt.NDArray[np.bool_]:

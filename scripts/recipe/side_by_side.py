@@ -16,7 +16,7 @@ import torch
 
 from mbseg_bids.detection.candidates.classifier import NETWORK_FILE
 from recipe import candidates, fit, network, real
-from recipe.plans import Scale, ScanPlan, make_scan, plans
+from recipe.plans import Scale, ScanPlan, make_scan, plans, scan_file
 
 ROUNDS = ("first", "second", "third")
 
@@ -66,7 +66,6 @@ def run(work: Path, labelmaps: Path, scale: Scale, device: torch.device, jobs: i
     """
     start, wall = time.monotonic(), time.time()
     schedule = Schedule.within(seconds)
-    (work / "making").mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         until = wall + schedule.simulate
         planted = list(real.plantings(work, scale, "train"))
@@ -94,9 +93,9 @@ def _learn(work: Path, device: torch.device, schedule: Schedule, start: float) -
         time.sleep(0.5)
     time.sleep(max(0.0, start + schedule.csf - time.monotonic()))
     _say(start, f"CSF, on {_training_scans(work)} scans")
-    begun = time.monotonic()
-    network.train_csf(work, device, 1.0 if device.type == "cuda" else 0.001)
-    rate = network.CSF_PATCHES * (1.0 if device.type == "cuda" else 0.001) / (time.monotonic() - begun)
+    begun, share = time.monotonic(), 1.0 if device.type == "cuda" else 0.001
+    network.train_csf(work, device, share)
+    rate = network.CSF_PATCHES * share / (time.monotonic() - begun)
     before = work / "csf.safetensors"
     for number, name in enumerate(ROUNDS):
         left = (start + schedule.learn - time.monotonic()) / (len(ROUNDS) - number)
@@ -142,11 +141,11 @@ def _plant_examples(work: Path, background: Path, name: str, until: float) -> No
     real.plant_scan(work, background, name)
     candidates.propose_planting(work, name)
     network.cut_planting(work, name)
-    (work / "scans" / f"{name}.npz").unlink()
+    scan_file(work, name).unlink()
 
 
 def _ask(learned: Path, work: Path, name: str, until: float, device: str) -> None:
-    while not (work / "scans" / f"{name}.npz").is_file() and time.time() < until:
+    while not scan_file(work, name).is_file() and time.time() < until:
         time.sleep(0.2)  # another process is making it
     if time.time() < until:
         fit.detect(learned, work, name, "cuda" if device == "cuda" else "cpu")

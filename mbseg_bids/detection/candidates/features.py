@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mbseg_bids.detection.candidates.neighbourhoods import slices_apart
 from mbseg_bids.detection.geometry.components import TOUCHING, middle_voxels
 from mbseg_bids.detection.geometry.distances import distance_to_edge
 from mbseg_bids.detection.network.patches import STANDARD_MAXIMUM
@@ -97,7 +98,7 @@ def lesion_features(
     asked = {}
     if ask is not None:
         stack = _at_usual_level(scan.stack, levels[0])
-        asked = dict(zip(middles, ask(stack, [*middles.values()], scan.spacing[2] / scan.spacing[0]), strict=True))
+        asked = dict(zip(middles, ask(stack, [*middles.values()], slices_apart(scan.spacing)), strict=True))
     measured = {}
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:

@@ -21,6 +21,14 @@ N_CHANNELS = sum(map(len, HEIGHTS_MM))
 """Channels of a neighbourhood: T2* from the lowest height to the highest, then T2w, then T1w."""
 
 
+def slices_apart(spacing: tuple[float, float, float]) -> float:
+    """Return the distance of slices in in-plane voxels, as the networks take it: mm, but for coarse scans.
+
+    ``spacing`` is that of the detection grid, mm.
+    """
+    return spacing[2] / spacing[0]
+
+
 def extract_neighbourhoods(
     stack: npt.NDArray[np.float32], voxels: npt.NDArray[np.integer], slice_spacing: float, size: int = 24
 ) -> npt.NDArray[np.float32]:
@@ -33,7 +41,7 @@ def extract_neighbourhoods(
     stack, voxels, size
         As in :func:`mbseg_bids.detection.network.patches.extract_patches`.
     slice_spacing
-        Distance of slices, mm.
+        Distance of slices, of :func:`slices_apart`.
 
     Returns
     -------

@@ -98,7 +98,7 @@ def lesion_log_odds(
     voxels
         Shape (N, 3), indices: the middles of candidates.
     slice_spacing
-        Distance of slices, in-plane voxels of the detection grid: mm, but for coarse scans.
+        Distance of slices, of :func:`mbseg_bids.detection.candidates.neighbourhoods.slices_apart`.
 
     Returns
     -------

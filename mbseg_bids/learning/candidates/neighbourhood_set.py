@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mbseg_bids.detection.candidates.neighbourhoods import extract_neighbourhoods
+from mbseg_bids.detection.candidates.neighbourhoods import extract_neighbourhoods, slices_apart
 from mbseg_bids.detection.candidates.network import SIDE
 from mbseg_bids.detection.geometry.components import middle_voxels
 from mbseg_bids.detection.network.patches import extract_patches
 from mbseg_bids.detection.search.mask import search_region
 from mbseg_bids.errors import UnreadableDataError
-from mbseg_bids.learning.examples.patch_set import wide_size
+from mbseg_bids.learning.examples.patch_set import wide_size, write_arrays
 from mbseg_bids.settings import DetectionSettings
 from mbseg_bids.simulation.case import Case
 from mbseg_bids.simulation.mimics import ignored
@@ -34,8 +34,21 @@ SMALLEST_MM3 = 2.0
 """Smaller microbleeds are left out."""
 
 
+class _Arrays:
+    """A dataclass of arrays with one row an example, and its file."""
+
+    squares: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.squares)
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file."""
+        write_arrays(path, vars(self))
+
+
 @dataclass(frozen=True, eq=False)
-class NeighbourhoodSet:
+class NeighbourhoodSet(_Arrays):
     """Examples of one scan or of many.
 
     Attributes
@@ -47,22 +60,13 @@ class NeighbourhoodSet:
     first_probability
         Shape (N,), float32: of the first network.
     slice_spacing
-        Shape (N,), float32, mm.
+        Shape (N,), float32: see :func:`mbseg_bids.detection.candidates.neighbourhoods.slices_apart`.
     """
 
     squares: npt.NDArray[np.uint8]
     is_microbleed: npt.NDArray[np.bool_]
     first_probability: npt.NDArray[np.float32]
     slice_spacing: npt.NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.squares)
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` file."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def load_neighbourhoods(paths: Sequence[Path]) -> NeighbourhoodSet:
@@ -87,7 +91,7 @@ def _read(path: Path, kind: type) -> list[npt.NDArray]:
 
 
 @dataclass(frozen=True, eq=False)
-class Proposals:
+class Proposals(_Arrays):
     """Microbleeds and dark places of one scan, before the first network has said which of these are hard.
 
     Attributes
@@ -102,15 +106,6 @@ class Proposals:
     is_microbleed: npt.NDArray[np.bool_]
     slice_spacing: npt.NDArray[np.float32]
     patches: npt.NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.squares)
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` file."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def load_proposals(path: Path) -> Proposals:
@@ -134,12 +129,13 @@ def propose(case: Case, rng: np.random.Generator, settings: DetectionSettings, *
     """
     microbleeds, others = example_voxels(case, rng, settings)
     voxels = np.concatenate([microbleeds, others])
-    squares = extract_neighbourhoods(case.stack, voxels, case.spacing[2], WIDE)
+    apart = slices_apart(case.spacing)
+    squares = extract_neighbourhoods(case.stack, voxels, apart, WIDE)
     patches = extract_patches(case.stack, voxels, patch_size)
     return Proposals(
         np.rint(squares * 255).astype(np.uint8),
         np.arange(len(voxels)) < len(microbleeds),
-        np.full(len(voxels), case.spacing[2], np.float32),
+        np.full(len(voxels), apart, np.float32),
         np.rint(patches * 255).astype(np.uint8),
     )
 

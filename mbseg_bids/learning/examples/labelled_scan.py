@@ -12,6 +12,7 @@ import pandas as pd
 
 from mbseg_bids.errors import CannotWriteError, UnreadableDataError, UsageError
 from mbseg_bids.imaging.labels import CSF
+from mbseg_bids.learning.examples.patch_set import write_arrays
 from mbseg_bids.simulation.case import Case
 
 _LEVELS = 255
@@ -96,11 +97,9 @@ def from_case(case: Case, name: str) -> LabelledScan:
 def save_scan(folder: Path, scan: LabelledScan) -> Path:
     """Write ``<name>.npz``: plain arrays, no pickle."""
     path = Path(folder) / f"{scan.name}.npz"
+    arrays = {"stack": scan.levels, "spacing": np.array(scan.spacing), "affine": scan.affine, **scan.truth()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            grid: dict[str, Any] = {"spacing": np.array(scan.spacing), "affine": scan.affine}
-            np.savez_compressed(file, stack=scan.levels, **grid, **scan.truth())
+        write_arrays(path, arrays, compressed=True)
     except OSError as error:
         raise CannotWriteError(f"cannot write {path}: {error}", "give another folder to --out") from error
     return path

@@ -1,15 +1,17 @@
 """Labelled patches in memory and on disk."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mbseg_bids.detection.network.patches import extract_patches
 from mbseg_bids.errors import UnreadableDataError, UsageError
+from mbseg_bids.learning.files import whole
 
 KINDS: dict[str, int] = {
     "tissue": 0,
@@ -66,9 +68,13 @@ class PatchSet:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            np.savez(file, patches=self.patches, kinds=self.kinds, participants=self.participants, volumes=self.volumes)
+        write_arrays(path, vars(self))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write plain arrays as an ``.npz`` file that is whole or not there, in a folder that is made."""
+    with whole(path) as part, open(part, "wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
 
 def load_patch_set(path: Path) -> PatchSet:

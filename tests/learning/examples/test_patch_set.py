@@ -3,7 +3,7 @@ import pytest
 
 from mbseg_bids.errors import UsageError
 from mbseg_bids.learning.examples.augmentation import upright
-from mbseg_bids.learning.examples.patch_set import concatenate, cut_patch_set, narrow, wide_size
+from mbseg_bids.learning.examples.patch_set import concatenate, cut_patch_set, narrow, wide_size, write_arrays
 
 
 @pytest.fixture
@@ -40,3 +40,18 @@ def test_the_error_names_the_largest_patch_there_is(stack):
 def test_sets_of_two_sizes_do_not_mix(stack):
     with pytest.raises(UsageError, match="different sizes"):
         concatenate([cut_patch_set(stack, VOXELS, "lesion", 1, size=size) for size in (28, 56)])
+
+
+def test_arrays_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "set.npz"
+    write_arrays(path, {"one": np.arange(3)})
+    with pytest.raises(ValueError, match="first"):
+        write_arrays(path, {"one": _Unwritable()}, compressed=True)
+    with np.load(path) as file:
+        assert file["one"].tolist() == [0, 1, 2]
+    assert [found.name for found in path.parent.glob("*.npz")] == ["set.npz"]
+
+
+class _Unwritable:
+    def __array__(self, *_, **__):
+        raise ValueError("not the first time")
